@@ -1,0 +1,83 @@
+/**
+ * The HTTP API: the one gateway to the kernel, composed from one file a resource.
+ *
+ * Invariants:
+ * - no answer without a request id and the security headers;
+ * - no way to a `/v1` route without a token, known or not;
+ * - a path that is not spelt plainly (`%`, a doubled or trailing slash) names nothing.
+ *
+ * @module
+ */
+import { OpenAPIHono } from "@hono/zod-openapi";
+import { ProblemError } from "../../schemas/problem.ts";
+import { authenticate, checkReady } from "./authenticate.ts";
+import type { Api, ApiContext, ApiEnv, ApiKernel } from "./context.ts";
+import { registerDocs } from "./docs.ts";
+import { registerGrants } from "./grants.ts";
+import { registerHealth } from "./health.ts";
+import { registerInvoke } from "./invoke.ts";
+import { registerLedger } from "./ledger.ts";
+import { registerMetrics } from "./metrics.ts";
+import { observeRequest } from "./observe_request.ts";
+import { registerOpenApi } from "./openapi.ts";
+import { registerPlugins } from "./plugins.ts";
+import { answerProblem, refuseInvalid } from "./problems.ts";
+import { setSecurityHeaders } from "./security_headers.ts";
+import { registerTokens } from "./tokens.ts";
+
+export interface AppOptions {
+  /** The folder of swagger-ui-dist, see `swagger_ui_folder.ts`. */
+  readonly swaggerUiFolder: string;
+}
+
+export function createApp(kernel: ApiKernel, { swaggerUiFolder }: AppOptions): Api {
+  const app: Api = new OpenAPIHono<ApiEnv>({ getPath: plainPath, defaultHook: refuseInvalid });
+  app.onError((error, c) => answerProblem(kernel, error, c));
+  app.notFound((c) => answerUnrouted(app, kernel, c));
+
+  app.use(observeRequest(kernel));
+  // Before the headers are prepared: the hottest route builds its own answer at once.
+  registerInvoke(app, kernel);
+  app.use(setSecurityHeaders);
+  registerHealth(app, kernel);
+  registerMetrics(app, kernel);
+  registerPlugins(app, kernel);
+  registerGrants(app, kernel);
+  registerTokens(app, kernel);
+  registerLedger(app, kernel);
+  registerOpenApi(app, kernel);
+  registerDocs(app, swaggerUiFolder);
+  return app;
+}
+
+/** What the routes are matched against. Every name we route by is plain, so an escaped one is not ours. */
+function plainPath({ url }: Request): string {
+  const start = url.indexOf("/", url.indexOf("://") + 3);
+  if (start === -1) return "*";
+  const query = url.indexOf("?", start);
+  const path = query === -1 ? url.slice(start) : url.slice(start, query);
+  return path.includes("%") ? "*" : path;
+}
+
+const routableMethods = ["GET", "POST", "PUT", "DELETE"];
+
+async function answerUnrouted(app: Api, kernel: ApiKernel, c: ApiContext): Promise<Response> {
+  const { path, method } = c.req;
+  try {
+    if (path.startsWith("/v1/")) {
+      checkReady(kernel);
+      c.set("caller", authenticate(kernel, c.req.raw));
+    }
+  } catch (error) {
+    return await answerProblem(kernel, error, c);
+  }
+  const allowed = routableMethods.filter((routable) =>
+    app.router.match(routable, path)[0].some(([[, route]]) => route.method === routable)
+  );
+  if (allowed.length === 0) {
+    return await answerProblem(kernel, new ProblemError("NOT_FOUND", `Cannot find "${path}": no such address`), c);
+  }
+  if (allowed.includes("GET")) allowed.push("HEAD");
+  const problem = new ProblemError("METHOD_NOT_ALLOWED", `Cannot ${method} "${path}": it takes ${allowed.join(", ")}`);
+  return await answerProblem(kernel, problem, c, { allow: allowed.join(", ") });
+}

@@ -1,0 +1,148 @@
+/**
+ * Bodies: at most so many bytes, in at most so much time, and exactly one JSON value in UTF-8.
+ *
+ * Invariants:
+ * - a declared length over the limit is refused before a byte is read, an undeclared one at the limit;
+ * - memory held for a body is bound by what arrived, whatever the size of its pieces;
+ * - a body with no content type, or another than JSON, is refused, never taken for an empty one.
+ *
+ * @module
+ */
+import type { MiddlewareHandler } from "hono";
+import { ProblemError } from "../../schemas/problem.ts";
+import type { ApiEnv, ApiKernel } from "./context.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+export interface BodyLimits {
+  readonly bodyBytesMax: number;
+  readonly bodyTimeoutMs: number;
+}
+
+const firstCapacityBytes = 4_096;
+
+// A byte order mark is not JSON and must not reach a plugin: it is kept, so that JSON.parse refuses it.
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/**
+ * The body's bytes, not parsed yet; none if there is no body.
+ *
+ * Throws UNSUPPORTED_MEDIA_TYPE, BODY_TOO_LARGE, BODY_TIMEOUT, or CANCELLED if the connection was lost.
+ */
+export async function readBody(request: Request, limits: BodyLimits): Promise<Bytes> {
+  const declared = request.headers.get("content-length");
+  // Not `request.body === null`: asking for the stream costs more than all else here.
+  if (declared === "0" || (declared === null && request.body === null)) return new Uint8Array();
+  const contentType = request.headers.get("content-type");
+  if (declared !== null || contentType !== null) checkContentType(contentType);
+  if (Number(declared) > limits.bodyBytesMax) throw bodyTooLarge(limits);
+  const bytes = declared === null && request.body !== null
+    ? await readPieces(request.body, limits)
+    : await withinDeadline(request.bytes(), limits);
+  if (bytes.length > 0) checkContentType(contentType);
+  return bytes;
+}
+
+/** Throws MALFORMED_JSON unless `bytes` are UTF-8 text of exactly one JSON value. */
+export function parseJsonBytes(bytes: Bytes): unknown {
+  try {
+    return JSON.parse(utf8.decode(bytes));
+  } catch (cause) {
+    const state = cause instanceof SyntaxError ? cause.message : "it is not UTF-8";
+    throw new ProblemError("MALFORMED_JSON", `Cannot parse the body as JSON: ${state}`, { cause });
+  }
+}
+
+/**
+ * Applies the limits to a route's body, before the route's schema sees it.
+ *
+ * A route that takes no body passes `required: false`: what is sent all the same is checked and dropped.
+ */
+export function acceptJsonBody(
+  { config }: Pick<ApiKernel, "config">,
+  { required }: { required: boolean },
+): MiddlewareHandler<ApiEnv> {
+  return async (c, next) => {
+    const { raw } = c.req;
+    const bytes = await readBody(raw, config.http);
+    if (required && bytes.length === 0) {
+      throw new ProblemError("MALFORMED_JSON", "Cannot parse the body as JSON: it is empty");
+    }
+    if (bytes.length > 0) parseJsonBytes(bytes);
+    c.req.raw = new Request(raw.url, { method: raw.method, headers: raw.headers, body: bytes });
+    await next();
+  };
+}
+
+/** Only `application/json`, in UTF-8: what a form or `fetch` of another site sends unasked is refused. */
+function checkContentType(contentType: string | null): void {
+  if (contentType === "application/json") return;
+  if (contentType !== null && /^application\/json[ \t]*(?:;[ \t]*charset="?utf-8"?[ \t]*)?$/i.test(contentType)) {
+    return;
+  }
+  const state = contentType === null ? "it has no content type" : `its content type is "${contentType}"`;
+  throw new ProblemError(
+    "UNSUPPORTED_MEDIA_TYPE",
+    `Cannot read the body: ${state}, and "application/json" is needed`,
+  );
+}
+
+/** Reads a body of undeclared length. */
+async function readPieces(body: ReadableStream<Uint8Array>, limits: BodyLimits): Promise<Bytes> {
+  const reader = body.getReader();
+  // Cancelling ends a pending read; its failure would tell no one anything.
+  const cancel = () => void reader.cancel().catch(() => undefined);
+  let expired: ProblemError | undefined;
+  const timer = setTimeout(() => {
+    expired = bodyTimeout(limits);
+    cancel();
+  }, limits.bodyTimeoutMs);
+  let bytes = new Uint8Array(firstCapacityBytes);
+  let length = 0;
+  try {
+    while (true) {
+      const { done, value } = await reader.read();
+      if (expired !== undefined) throw expired;
+      if (done) return bytes.slice(0, length);
+      if (length + value.length > limits.bodyBytesMax) throw bodyTooLarge(limits);
+      if (length + value.length > bytes.length) {
+        // One buffer that doubles: a list of a million one-byte pieces would cost a hundred times as much.
+        const grown = new Uint8Array(Math.max(bytes.length * 2, length + value.length));
+        grown.set(bytes);
+        bytes = grown;
+      }
+      bytes.set(value, length);
+      length += value.length;
+    }
+  } catch (error) {
+    throw error instanceof ProblemError ? error : bodyLost(error);
+  } finally {
+    clearTimeout(timer);
+    cancel();
+  }
+}
+
+function withinDeadline(reading: Promise<Bytes>, limits: BodyLimits): Promise<Bytes> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(bodyTimeout(limits)), limits.bodyTimeoutMs);
+    reading.then((bytes) => {
+      clearTimeout(timer);
+      resolve(bytes);
+    }, (cause) => {
+      clearTimeout(timer);
+      reject(bodyLost(cause));
+    });
+  });
+}
+
+function bodyTooLarge({ bodyBytesMax }: BodyLimits): ProblemError {
+  return new ProblemError("BODY_TOO_LARGE", `Cannot read the body: it has more than ${bodyBytesMax} bytes`);
+}
+
+function bodyTimeout({ bodyTimeoutMs }: BodyLimits): ProblemError {
+  return new ProblemError("BODY_TIMEOUT", `Cannot read the body: it did not arrive within ${bodyTimeoutMs} ms`);
+}
+
+function bodyLost(cause: unknown): ProblemError {
+  return new ProblemError("CANCELLED", "Cannot read the body: the connection was lost", { cause });
+}

@@ -1,0 +1,114 @@
+/**
+ * Problems on the wire: each failure becomes `application/problem+json` here and nowhere else.
+ *
+ * Invariants:
+ * - an act refused to a known caller is in the ledger before its answer, once;
+ * - an unexpected error is logged in full and told in general.
+ *
+ * @module
+ */
+import { getLogger } from "@logtape/logtape";
+import type { z } from "zod";
+import { explainIssue } from "../../schemas/explain_issue.ts";
+import { jsonPointer } from "../../schemas/parse_document.ts";
+import { type Fault, ProblemError } from "../../schemas/problem.ts";
+import type { ApiContext, ApiKernel } from "./context.ts";
+import { checkpointHeader, requestIdHeader, securityHeaders } from "./security_headers.ts";
+
+const logger = getLogger(["airlock", "api"]);
+
+const reads = new Set(["GET", "HEAD"]);
+
+/** No more faults than this are listed. */
+const faultsMax = 100;
+
+/** Answers with a problem, after it was recorded if it refuses an act. */
+export async function answerProblem(
+  kernel: ApiKernel,
+  error: unknown,
+  c: ApiContext,
+  headers: Record<string, string> = {},
+): Promise<Response> {
+  let problem = toProblemError(error);
+  if (isRefusedAct(problem, c)) {
+    try {
+      await refuse(kernel, problem, c);
+    } catch (cause) {
+      // An act that cannot be recorded is not answered as if it were.
+      problem = toProblemError(cause);
+    }
+  }
+  const isWrite = c.get("caller") !== undefined && !reads.has(c.req.method);
+  return problemResponse(problem, {
+    ...headers,
+    [requestIdHeader]: c.get("requestId"),
+    ...(isWrite ? { [checkpointHeader]: kernel.ledger.checkpointBase64() } : {}),
+  });
+}
+
+/** The error as it may be shown: what is not a ProblemError is a bug of ours, and logged. */
+export function toProblemError(error: unknown): ProblemError {
+  if (error instanceof ProblemError) return error;
+  logger.error("Request failed: {error}", { error });
+  return new ProblemError("INTERNAL", "Cannot answer the request: an unexpected error, see the log", {
+    cause: error,
+  });
+}
+
+/** `hook` of the routes: what does not fit a route's schema is INPUT_INVALID. */
+export function refuseInvalid(result: { success: true } | { success: false; error: z.core.$ZodError }): void {
+  if (result.success) return;
+  const errors = result.error.issues.slice(0, faultsMax).map((issue): Fault => ({
+    path: jsonPointer(issue.path),
+    message: explainIssue(issue),
+  }));
+  const [first] = errors;
+  throw new ProblemError(
+    "INPUT_INVALID",
+    `Cannot read the request: ${first?.path ?? ""} ${first?.message ?? "it does not fit"}`,
+    { errors },
+  );
+}
+
+function isRefusedAct(problem: ProblemError, c: ApiContext): boolean {
+  if (c.get("caller") === undefined || c.get("recorded")) return false;
+  if (problem.code === "FORBIDDEN") return true;
+  return problem.status >= 400 && problem.status < 500 && !reads.has(c.req.method);
+}
+
+async function refuse(kernel: ApiKernel, problem: ProblemError, c: ApiContext): Promise<void> {
+  const { pathname } = new URL(c.req.url);
+  await kernel.refuse({
+    code: problem.code,
+    target: `${c.req.method} ${pathname}`,
+    plugin: knownPlugin(kernel, pathname),
+    actor: c.get("caller")?.actor ?? "",
+    request: c.get("requestId"),
+  });
+}
+
+/** The plugin that the path names, if it exists: only then may its name stand in the ledger. */
+function knownPlugin(kernel: ApiKernel, path: string): string {
+  const id = /^\/v1\/plugins\/([^/]+)/.exec(path)?.[1];
+  if (id === undefined) return "";
+  try {
+    return kernel.plugins.get(id).id;
+  } catch (error) {
+    if (error instanceof ProblemError && error.code === "PLUGIN_NOT_FOUND") return "";
+    throw error;
+  }
+}
+
+function problemResponse(problem: ProblemError, headers: Record<string, string>): Response {
+  const { retryAfterMs } = problem.options;
+  return new Response(JSON.stringify(problem.toProblem()), {
+    status: problem.status,
+    headers: {
+      ...securityHeaders,
+      ...headers,
+      "content-type": "application/problem+json",
+      ...(problem.code === "UNAUTHENTICATED" ? { "www-authenticate": 'Bearer realm="airlock"' } : {}),
+      ...(retryAfterMs === undefined ? {} : { "retry-after": String(Math.ceil(retryAfterMs / 1_000)) }),
+    },
+  });
+}

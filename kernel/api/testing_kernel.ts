@@ -1,0 +1,188 @@
+/**
+ * A kernel in memory, for the tests of the API: it does nothing but remember what it was asked.
+ *
+ * Only `*_test.ts` files import this.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import type { CheckpointView, LedgerEntry, PluginView, Role, TokenView } from "../../schemas/api.ts";
+import { type Config, configSchema } from "../../schemas/config.ts";
+import { ProblemError } from "../../schemas/problem.ts";
+import type { Call, CallResult, GrantsView, Refusal } from "../kernel.ts";
+import type { ApiKernel } from "./context.ts";
+
+/** The secret of the token of each role is `secret-<role>`. */
+export function bearer(role: Role): { authorization: string } {
+  return { authorization: `Bearer secret-${role}` };
+}
+
+export interface TestingKernel extends ApiKernel {
+  readonly refusals: Refusal[];
+  readonly requests: { route: string; method: string; status: number }[];
+  readonly calls: Call[];
+  readonly acts: string[];
+  readonly refusedTokens: { count: number };
+  readonly state: { status: "starting" | "ready" | "draining" };
+}
+
+export interface TestingKernelOptions {
+  config?: Parameters<typeof configSchema.parse>[0];
+  /** Answers a call; the input echoed if left out. */
+  invoke?: (call: Call) => Promise<CallResult> | CallResult;
+}
+
+export const note = "airlock.test\n3\nAAAA\n\n— airlock.test c2ln\n";
+export const checkpointBase64 = new TextEncoder().encode(note).toBase64();
+
+/** The result of a call whose output is `output`. */
+export function resultOf(output: string, input = ""): CallResult {
+  return {
+    output: new TextEncoder().encode(output),
+    durationMs: 1.5,
+    inputSha256: sha256(input),
+    outputSha256: sha256(output),
+    ledger: { index: 41, size: 42 },
+    checkpoint: checkpointBase64,
+  };
+}
+
+export function sha256(text: string | Uint8Array): string {
+  return createHash("sha256").update(text).digest("hex");
+}
+
+export function createTestingKernel(options: TestingKernelOptions = {}): TestingKernel {
+  const config: Config = configSchema.parse(options.config ?? {});
+  const invoke = options.invoke ?? ((call: Call) => resultOf(new TextDecoder().decode(call.input) || "{}"));
+  const kernel: TestingKernel = {
+    config,
+    version: "0.1.0",
+    startedAtMs: Date.now(),
+    state: { status: "ready" },
+    status: () => kernel.state.status,
+    refusals: [],
+    requests: [],
+    calls: [],
+    acts: [],
+    refusedTokens: { count: 0 },
+    refuse: (refusal) => {
+      kernel.refusals.push(refusal);
+      return Promise.resolve();
+    },
+    ledger: {
+      verifierKey: "airlock.test+00000000+AQ==",
+      checkpoint: (): CheckpointView => ({ origin: "airlock.test", size: 3, rootHash: "AAAA", note }),
+      checkpointBase64: () => checkpointBase64,
+      entries: ({ after = -1, limit }) => Promise.resolve(entries.slice(after + 1, after + 1 + limit)),
+    },
+    tokens: testingTokens(() => kernel.refusedTokens.count += 1),
+    metrics: {
+      requestEnded: ({ route, method, status }) => void kernel.requests.push({ route, method, status }),
+      render: () => Promise.resolve("airlock_up 1\n"),
+    },
+    plugins: {
+      list: () => [...plugins.values()],
+      get: findPlugin,
+      act: (id, verb, actor) => {
+        const value = findPlugin(id);
+        kernel.acts.push(`${actor} ${verb} ${id}`);
+        return Promise.resolve({ value, checkpoint: checkpointBase64 });
+      },
+      grants: (id) => grantsOf(findPlugin(id)),
+      setGrants: (id, operator, actor) => {
+        const value = { ...grantsOf(findPlugin(id)), operator };
+        if (operator.run?.length) throw new ProblemError("GRANT_REFUSED", `Cannot grant run to "${id}"`);
+        kernel.acts.push(`${actor} grants ${id} ${JSON.stringify(operator)}`);
+        return Promise.resolve({ value, checkpoint: checkpointBase64 });
+      },
+    },
+    router: {
+      invoke: async (call) => {
+        kernel.calls.push(call);
+        return await invoke(call);
+      },
+    },
+  };
+  return kernel;
+}
+
+const entries: LedgerEntry[] = [0, 1, 2].map((index) => ({
+  index,
+  leafHash: sha256(`${index}`),
+  line: `{"v":1,"seq":${index}}`,
+}));
+
+const roleOf: Record<string, Role> = {
+  "secret-viewer": "viewer",
+  "secret-invoker": "invoker",
+  "secret-operator": "operator",
+  "secret-admin": "admin",
+};
+
+function testingTokens(refused: () => void): ApiKernel["tokens"] {
+  const known: TokenView = {
+    id: "t1",
+    name: "ci",
+    role: "viewer",
+    createdAt: "2026-11-20T10:00:00.000Z",
+    revokedAt: null,
+  };
+  return {
+    authenticate: (secret) => {
+      const role = roleOf[secret];
+      return role === undefined ? undefined : { id: role, role, actor: `token:${role}` };
+    },
+    create: ({ name, role }) =>
+      Promise.resolve({ token: { ...known, name, role }, secret: "once", checkpoint: checkpointBase64 }),
+    list: () => ({ items: [known], next: null }),
+    revoke: (id) => {
+      if (id !== known.id) throw new ProblemError("TOKEN_NOT_FOUND", `Cannot revoke "${id}": no such token`);
+      const token = { ...known, revokedAt: "2026-11-20T11:00:00.000Z" };
+      return Promise.resolve({ token, checkpoint: checkpointBase64 });
+    },
+    refused,
+  };
+}
+
+function pluginNamed(id: string): PluginView {
+  return {
+    id,
+    version: "1.0.0",
+    name: null,
+    description: null,
+    state: "running",
+    enabled: true,
+    standing: "admitted",
+    status: "ready",
+    kind: "custom",
+    tier: "tool",
+    signed: false,
+    packageSha256: sha256(id),
+    isolation: "sealed",
+    pid: 4711,
+    loadedAt: "2026-11-20T10:00:00.000Z",
+    lastActivityAt: null,
+    limits: {},
+    restarts: 0,
+    breaker: "closed",
+    actions: {},
+    requested: {},
+    granted: {},
+    lastError: null,
+  };
+}
+
+const plugins = new Map(["echo", "hello", "words"].map((id) => [id, pluginNamed(id)]));
+
+function findPlugin(id: string): PluginView {
+  const plugin = plugins.get(id);
+  if (plugin === undefined) {
+    throw new ProblemError("PLUGIN_NOT_FOUND", `Cannot find plugin "${id}": it is not installed`);
+  }
+  return plugin;
+}
+
+function grantsOf(_plugin: PluginView): GrantsView {
+  const granted = { net: [], read: [], write: [], run: [], env: [], sys: [], ffi: [], eval: false };
+  return { requested: { net: ["api.example.com:443"] }, granted, operator: {} };
+}

@@ -1,0 +1,200 @@
+/**
+ * The kernel, composed: what it is made of, and the order in which it starts and stops.
+ *
+ * Start: store, ledger (recovery runs), tokens, packages, cells' socket. Stop, in reverse: calls under way
+ * get their answers, cells stop, what was being recorded is recorded, then ledger and store close. A crash
+ * at any point is the same to the next start as one at any other.
+ *
+ * @module
+ */
+import { getRandomValues } from "node:crypto";
+import denoJson from "../deno.json" with { type: "json" };
+import type { PluginView } from "../schemas/api.ts";
+import type { Config } from "../schemas/config.ts";
+import type { ProblemCode } from "../schemas/problem.ts";
+import type { KernelBoot } from "../schemas/warden_protocol.ts";
+import { Sandbox, type StartedCell } from "../sandbox/sandbox.ts";
+import type { WardenLink } from "../sandbox/warden_link.ts";
+import { type Ledger, openLedger } from "./ledger/ledger.ts";
+import { type GrantsView, type LifecycleVerb, Plugins } from "./lifecycle/plugins.ts";
+import { createPackageStore } from "./registry/package_store.ts";
+import { type RegistryDeps, readOne, scanPluginFolders } from "./registry/registry.ts";
+import { Router } from "./router/router.ts";
+import { openCommitments } from "./store/commitments_table.ts";
+import { openStore } from "./store/store.ts";
+import type { Logger } from "./telemetry/log.ts";
+import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
+import { sha256HexOf } from "./trust/package_digest.ts";
+import { createTokens, type Tokens } from "./trust/tokens.ts";
+import { Tracker } from "./tracker.ts";
+
+export type { GrantsView, LifecycleVerb } from "./lifecycle/plugins.ts";
+export type { Call, CallResult, StreamSink } from "./router/router.ts";
+
+/** A value, and the signed checkpoint (base64 of the note) that covers the act that made it. */
+export interface Written<T> {
+  readonly value: T;
+  readonly checkpoint: string;
+}
+
+export interface Refusal {
+  readonly code: ProblemCode;
+  /** What was asked for, method and path; committed to, never written in the clear. */
+  readonly target: string;
+  /** Id of the plugin if it is a known one, else "". */
+  readonly plugin: string;
+  readonly actor: string;
+  readonly request: string;
+}
+
+export type KernelStatus = "starting" | "ready" | "draining";
+
+export interface Kernel {
+  readonly config: Config;
+  readonly version: string;
+  readonly startedAtMs: number;
+  readonly tier: KernelBoot["tier"];
+  status(): KernelStatus;
+  readonly ledger: Ledger;
+  readonly tokens: Tokens;
+  readonly metrics: Metrics;
+  readonly plugins: {
+    list(): PluginView[];
+    get(id: string): PluginView;
+    act(id: string, verb: LifecycleVerb, actor: string): Promise<Written<PluginView>>;
+    grants(id: string): GrantsView;
+    setGrants(id: string, grants: Config["grants"][string], actor: string): Promise<Written<GrantsView>>;
+  };
+  readonly router: Pick<Router, "invoke">;
+  /** Records a refused request, once for each; durable when it resolves. */
+  refuse(refusal: Refusal): Promise<void>;
+  /** Answers the calls under way, stops the cells, closes ledger and store. */
+  drain(): Promise<void>;
+}
+
+export interface KernelDeps {
+  readonly boot: Omit<KernelBoot, "type" | "config">;
+  readonly link: WardenLink;
+  readonly logger: Logger;
+  nowMs(): number;
+  /** The kernel can no longer keep its promises: end the process. */
+  fatal(error: Error): void;
+}
+
+export const airlockVersion = denoJson.version;
+
+/** Throws when the data folder cannot be used; the message says what to mend. */
+export async function createKernel(config: Config, deps: KernelDeps): Promise<Kernel> {
+  const { boot, logger, nowMs } = deps;
+  const startedAtMs = nowMs();
+  let status: KernelStatus = "starting";
+  const closers = new AsyncDisposableStack();
+  const tracker = new Tracker((error) => logger.error("Work in the background failed", { error: String(error) }));
+  const metrics = createMetrics();
+  const store = closers.use(openStore({ file: `${boot.dataDir}/airlock.db` }));
+  const ledger = closers.use(await openKernelLedger(config, deps, closers));
+  await recordStart(ledger, config, deps);
+  const tokens = createTokens({
+    table: store.tokens,
+    ledger,
+    nowMs,
+    randomBytes,
+    tokensMax: config.tokensMax,
+    refusalsWindowMs: config.ledger.refusalsWindowMs,
+  });
+  closers.defer(() => tokens.close());
+  await tokens.ensureAdminToken(`${boot.dataDir}/admin.token`);
+  const { packages, registry } = await openRegistry(config, boot.dataDir);
+  const sandbox = new Sandbox({
+    ...config.cells,
+    socket: boot.socket,
+    link: deps.link,
+    randomBytes,
+    log: (message) => logger.child("sandbox").warning(message),
+  });
+  const plugins = new Plugins<StartedCell>({
+    config,
+    tier: boot.tier,
+    dataDir: boot.dataDir,
+    forbidden: [boot.dataDir, boot.codeDir],
+    sandbox,
+    store,
+    ledger,
+    metrics,
+    nowMs,
+    track: (work) => tracker.track(work),
+    readPackage: (folder) => readOne(folder, registry),
+    verifyPackage: (digest) => packages.verify(digest),
+  });
+  const scan = await scanPluginFolders([boot.bundledPlugins, ...boot.pluginFolders], registry);
+  await plugins.install(scan.plugins);
+  const router = new Router({ plugins, ledger, metrics, callsPendingMax: config.cells.callsPendingMax, nowMs });
+  status = "ready";
+  return {
+    config,
+    version: airlockVersion,
+    startedAtMs,
+    tier: boot.tier,
+    status: () => status,
+    ledger,
+    tokens,
+    metrics,
+    plugins,
+    router,
+    async refuse({ code, target, plugin, actor, request }) {
+      metrics.refused(code);
+      const data = { request, code };
+      await ledger.append({ type: "request.refused", actor, plugin: plugins.nameOf(plugin), data, commit: { target } });
+    },
+    async drain() {
+      status = "draining";
+      await router.drain();
+      await plugins.shutdown();
+      await sandbox[Symbol.asyncDispose]();
+      await tracker.settled();
+      await ledger.append({ type: "kernel.stopped", actor: "kernel", plugin: "", data: { reason: "drained" } });
+      await closers.disposeAsync();
+    },
+  };
+}
+
+async function openKernelLedger(config: Config, deps: KernelDeps, closers: AsyncDisposableStack): Promise<Ledger> {
+  const { boot, nowMs, fatal } = deps;
+  const { origin, ...limits } = config.ledger;
+  const commitments = closers.use(
+    openCommitments({ file: `${boot.dataDir}/commitments.db`, rowsMax: limits.commitmentsMax }),
+  );
+  const ledger = await openLedger(
+    { folder: `${boot.dataDir}/ledger`, ...(origin === undefined ? {} : { origin }), ...limits },
+    { nowMs, randomBytes, commitments, fatal },
+  );
+  // What a power cut took from the log it may have left in here.
+  commitments.deleteFrom(ledger.size);
+  return ledger;
+}
+
+async function recordStart(ledger: Ledger, config: Config, { boot }: KernelDeps): Promise<void> {
+  await ledger.append({
+    type: "kernel.started",
+    actor: "kernel",
+    plugin: "",
+    data: {
+      version: airlockVersion,
+      deno: Deno.version.deno,
+      tier: boot.tier,
+      configSha256: sha256HexOf(JSON.stringify(config)),
+    },
+  });
+}
+
+async function openRegistry(config: Config, dataDir: string) {
+  const limits = { bytesMax: config.packageBytesMax, filesMax: config.packageFilesMax };
+  const packages = await createPackageStore(`${dataDir}/packages`, limits);
+  const { pluginsMax } = config;
+  const registry: RegistryDeps = { store: packages, ...limits, hostVersion: airlockVersion, pluginsMax };
+  return { packages, registry };
+}
+
+function randomBytes(count: number): Uint8Array<ArrayBuffer> {
+  return getRandomValues(new Uint8Array(count));
+}

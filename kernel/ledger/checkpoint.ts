@@ -1,0 +1,53 @@
+/**
+ * A checkpoint says, signed, how many entries a log has and what their root hash is: the public format
+ * https://c2sp.org/tlog-checkpoint, a signed note whose text is
+ *
+ *     <origin>
+ *     <tree size>
+ *     <base64(root hash)>
+ *
+ * Whoever holds one can tell later whether the log was cut or rewritten. Pure.
+ *
+ * @module
+ */
+import { openNote, type Signer, signNote, type Verifier } from "./signed_note.ts";
+
+export interface Checkpoint {
+  readonly origin: string;
+  readonly size: number;
+  /** Hex. */
+  readonly rootHash: string;
+}
+
+/** The text is not a checkpoint. */
+export class CheckpointError extends Error {
+  override name = "CheckpointError";
+}
+
+const textPattern = /^([^\n]+)\n(0|[1-9]\d*)\n([A-Za-z0-9+/]{43}=)\n$/;
+
+export function formatCheckpoint({ origin, size, rootHash }: Checkpoint): string {
+  return `${origin}\n${size}\n${Uint8Array.fromHex(rootHash).toBase64()}\n`;
+}
+
+/** Throws {@linkcode CheckpointError}. */
+export function parseCheckpoint(text: string): Checkpoint {
+  const [, origin, size, root] = textPattern.exec(text) ?? [];
+  if (origin === undefined || !Number.isSafeInteger(Number(size))) {
+    throw new CheckpointError("Cannot read checkpoint: it is not an origin, a size and a root hash");
+  }
+  const checkpoint = { origin, size: Number(size), rootHash: Uint8Array.fromBase64(root).toHex() };
+  if (formatCheckpoint(checkpoint) !== text) {
+    throw new CheckpointError("Cannot read checkpoint: its root hash has spare bits");
+  }
+  return checkpoint;
+}
+
+export function signCheckpoint(checkpoint: Checkpoint, signer: Signer): string {
+  return signNote(formatCheckpoint(checkpoint), signer);
+}
+
+/** Throws `SignedNoteError` or {@linkcode CheckpointError} unless `note` is a checkpoint that `verifier` signed. */
+export function openCheckpoint(note: string, verifier: Verifier): Checkpoint {
+  return parseCheckpoint(openNote(note, verifier));
+}

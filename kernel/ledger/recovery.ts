@@ -1,0 +1,250 @@
+/**
+ * Recovery: from the files of a log to the state in which records can be appended. Every start runs it.
+ *
+ * {@linkcode scanLog} reads the whole log, one file at a time, in memory for one file, and changes nothing.
+ * What is wrong below the size of the persisted checkpoint, the anchor, was changed by someone: it throws
+ * {@linkcode LedgerCorruptError}. What is wrong at or above it is what a crash leaves: the log ends there, and
+ * {@linkcode cutLog} removes the rest. No acknowledged record is among it, since an acknowledged one was
+ * durable, whole and chained.
+ *
+ * The records that stay above the anchor were seen in the page cache, which is no proof that the disk has
+ * them: a process can be killed before its sync, and a failed sync leaves pages that look clean.
+ * {@linkcode rewriteTail} writes the same bytes again and syncs them before anything is signed.
+ *
+ * Invariant: a crash anywhere in here leaves a log that the next start recovers to the same records, and the
+ * cut bytes are on disk in `cut/` before they leave the log.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { dirname, join } from "node:path";
+import { ledgerEventData, type LedgerRecord } from "../../schemas/ledger_event.ts";
+import type { Checkpoint } from "./checkpoint.ts";
+import { LedgerCorruptError } from "./corrupt_error.ts";
+import {
+  fileMode,
+  type LedgerFile,
+  type LedgerFiles,
+  readFile,
+  readFrom,
+  syncFolder,
+  withFile,
+  writeAll,
+} from "./ledger_files.ts";
+import { fileBytesMax, fileRecordsMax, logFileNames, splitLines } from "./log_files.ts";
+import { firstPrev, parseRecord, RecordError } from "./record.ts";
+import { Frontier, hashLeaf } from "./tree.ts";
+
+const copyBytes = 1_048_576;
+const pendingPattern = /^\d{20}-([0-9a-f]{64})\.pending$/;
+
+/** The end of a log file, from an offset on. */
+export interface FileTail {
+  readonly path: string;
+  readonly offsetBytes: number;
+}
+
+export interface LogScan {
+  readonly tree: Frontier;
+  /** Leaf hash of the last record. Undefined in an empty log. */
+  readonly lastLeafHash: string | undefined;
+  /** Name and keys, from record 0. Undefined in an empty log. */
+  readonly created: { readonly origin: string; readonly keys: readonly string[] } | undefined;
+  /** Where the records at or above the anchor are. */
+  readonly unanchored: readonly FileTail[];
+  /** What must leave the log, first file first. Often nothing. */
+  readonly cut: readonly FileTail[];
+}
+
+/** Bytes cut from a log, on disk in `cut/`, that no record tells of yet. */
+export interface PendingCut {
+  readonly path: string;
+  readonly bytesCut: number;
+  readonly cutSha256: string;
+}
+
+type Anchor = Pick<Checkpoint, "size" | "rootHash">;
+
+/** Reads and checks the log in `folder` against its anchor. Throws {@linkcode LedgerCorruptError}. */
+export async function scanLog(files: LedgerFiles, folder: string, anchor: Anchor): Promise<LogScan> {
+  const scanner = new LogScanner(anchor);
+  for (const name of logFileNames(await files.list(folder))) {
+    const path = join(folder, name);
+    if (scanner.cut.length > 0) {
+      scanner.cut.push({ path, offsetBytes: 0 });
+      continue;
+    }
+    // One byte more than a full file has: a longer file is then seen to be longer.
+    const bytes = await readFile(files, path, fileBytesMax + 1) ?? new Uint8Array();
+    scanner.takeFile(path, Number.parseInt(name), bytes);
+  }
+  if (scanner.tree.size < anchor.size) {
+    const found = `the log ends after ${scanner.tree.size} entries, its checkpoint has ${anchor.size}`;
+    throw new LedgerCorruptError(`Cannot open ledger "${folder}": ${found}`, folder, scanner.tree.size);
+  }
+  return scanner;
+}
+
+class LogScanner implements LogScan {
+  readonly tree = new Frontier();
+  readonly unanchored: FileTail[] = [];
+  readonly cut: FileTail[] = [];
+  lastLeafHash: string | undefined;
+  created: LogScan["created"];
+
+  constructor(readonly anchor: Anchor) {}
+
+  takeFile(path: string, firstIndex: number, bytes: Uint8Array): void {
+    if (firstIndex !== this.tree.size) return this.#endLog(path, 0, "has no file before it");
+    for (const { offsetBytes, endBytes } of splitLines(bytes)) {
+      const index = this.tree.size;
+      if (index === Math.max(this.anchor.size, firstIndex)) this.unanchored.push({ path, offsetBytes });
+      try {
+        if (index === firstIndex + fileRecordsMax) throw new RecordError("is one too many in its file");
+        if (endBytes === undefined) throw new RecordError("is torn");
+        this.#takeEntry(bytes.subarray(offsetBytes, endBytes));
+      } catch (error) {
+        if (!(error instanceof RecordError)) throw error;
+        return this.#endLog(path, offsetBytes, error.message, error);
+      }
+      if (this.tree.size === this.anchor.size) this.#checkRoot(path);
+    }
+  }
+
+  #takeEntry(entry: Uint8Array): void {
+    const { line, record } = parseRecord(entry);
+    const created = this.tree.size === 0 ? parseCreated(record) : undefined;
+    const prev = created === undefined ? this.lastLeafHash : firstPrev(created.origin);
+    if (record.seq !== this.tree.size || record.prev !== prev) {
+      throw new RecordError("does not follow the one before it");
+    }
+    this.created ??= created;
+    this.lastLeafHash = hashLeaf(line);
+    this.tree.append(this.lastLeafHash);
+  }
+
+  /** The log ends before the entry at `offsetBytes`: a crash did that, or else the ledger does not open. */
+  #endLog(path: string, offsetBytes: number, state: string, cause?: RecordError): void {
+    const index = this.tree.size;
+    if (index < this.anchor.size) {
+      throw new LedgerCorruptError(
+        `Cannot open ledger: entry ${index} in "${path}" ${state}`,
+        path,
+        index,
+        cause,
+      );
+    }
+    this.cut.push({ path, offsetBytes });
+  }
+
+  #checkRoot(path: string): void {
+    const { size, rootHash } = this.anchor;
+    if (this.tree.rootHash() === rootHash) return;
+    const state = "entries were changed, their root hash is not the one of the checkpoint";
+    throw new LedgerCorruptError(`Cannot open ledger: up to "${path}", ${state} of size ${size}`, path);
+  }
+}
+
+function parseCreated(record: LedgerRecord): { origin: string; keys: string[] } {
+  const parsed = ledgerEventData["ledger.created"].safeParse(record.data);
+  if (record.type === "ledger.created" && parsed.success) return parsed.data;
+  throw new RecordError("does not name the ledger and its keys");
+}
+
+/**
+ * Takes the bytes of `cut` out of the log, once they are on disk in `folder` under the index they were cut at.
+ *
+ * A crash before the first truncation leaves the log as it was, and a file that the next start makes again. A
+ * crash after it leaves less to cut: the next start keeps that aside too, so bytes may be there twice, and
+ * none is lost.
+ */
+export async function cutLog(
+  files: LedgerFiles,
+  folder: string,
+  index: number,
+  cut: LogScan["cut"],
+): Promise<void> {
+  const [first, ...rest] = cut;
+  if (first === undefined) return;
+  await keepAside(files, folder, index, cut);
+  await withFile(files, first.path, { read: true, write: true }, async (file) => {
+    await file.truncate(first.offsetBytes);
+    await file.sync();
+  });
+  for (const { path } of rest) await files.remove(path);
+  await syncFolder(files, dirname(first.path));
+}
+
+async function keepAside(
+  files: LedgerFiles,
+  folder: string,
+  index: number,
+  cut: LogScan["cut"],
+): Promise<void> {
+  const temporary = join(folder, "cut.tmp");
+  const hash = createHash("sha256");
+  await withFile(
+    files,
+    temporary,
+    { write: true, create: true, truncate: true, mode: fileMode },
+    async (target) => {
+      for (const { path, offsetBytes } of cut) {
+        await withFile(files, path, { read: true }, async (source) => {
+          for await (const bytes of chunksFrom(source, offsetBytes)) {
+            hash.update(bytes);
+            await writeAll(target, bytes);
+          }
+        });
+      }
+      await target.sync();
+    },
+  );
+  const name = `${index.toString().padStart(20, "0")}-${hash.digest("hex")}.pending`;
+  await files.rename(temporary, join(folder, name));
+  await syncFolder(files, folder);
+}
+
+/** What was cut and is not told of yet, in the order of the cuts. */
+export async function listPendingCuts(files: LedgerFiles, folder: string): Promise<PendingCut[]> {
+  const cuts: PendingCut[] = [];
+  for (const name of (await files.list(folder)).sort()) {
+    const cutSha256 = pendingPattern.exec(name)?.[1];
+    if (cutSha256 === undefined) continue;
+    const path = join(folder, name);
+    const bytesCut = await withFile(files, path, { read: true }, (file) => file.seek(0, Deno.SeekMode.End));
+    cuts.push({ path, bytesCut, cutSha256 });
+  }
+  return cuts;
+}
+
+/**
+ * Marks a cut as told of, after its `ledger.recovered` record is durable. After a crash between the two the
+ * next start tells of the same bytes once more.
+ */
+export async function settleCut(files: LedgerFiles, { path }: PendingCut): Promise<void> {
+  await files.rename(path, path.replace(/\.pending$/, ".cut"));
+  await syncFolder(files, dirname(path));
+}
+
+/** Writes the end of each file over itself, and makes it durable together with the files' names. */
+export async function rewriteTail(files: LedgerFiles, tails: readonly FileTail[]): Promise<void> {
+  for (const { path, offsetBytes } of tails) {
+    await withFile(files, path, { read: true, write: true }, async (file) => {
+      const bytes = await readFrom(file, offsetBytes, fileBytesMax);
+      await file.seek(offsetBytes, Deno.SeekMode.Start);
+      await writeAll(file, bytes);
+      await file.syncData();
+    });
+  }
+  const [first] = tails;
+  if (first !== undefined) await syncFolder(files, dirname(first.path));
+}
+
+async function* chunksFrom(file: LedgerFile, offsetBytes: number): AsyncGenerator<Uint8Array> {
+  for (let offset = offsetBytes;;) {
+    const bytes = await readFrom(file, offset, copyBytes);
+    if (bytes.length === 0) return;
+    offset += bytes.length;
+    yield bytes;
+  }
+}

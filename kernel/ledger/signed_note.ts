@@ -1,0 +1,149 @@
+/**
+ * A signed note is a text and the Ed25519 signatures under it, in the public format
+ * https://c2sp.org/signed-note. It lets programs that nobody here wrote check our checkpoints.
+ *
+ *     <text, each line ended by a newline>
+ *     <empty line>
+ *     — <name> <base64(key id ‖ signature)>
+ *
+ * The key id is `SHA-256(name ‖ 0x0A ‖ 0x01 ‖ public key)[:4]`; 0x01 stands for Ed25519. A verifier key is
+ * `<name>+<hex(key id)>+<base64(0x01 ‖ public key)>`.
+ *
+ * Pure.
+ *
+ * @module
+ */
+import { createHash, createPublicKey, type KeyObject, sign, verify } from "node:crypto";
+
+const ed25519Algorithm = 0x01;
+const keyIdBytes = 4;
+const publicKeyBytes = 32;
+const signatureBytes = 64;
+const signaturePrefix = "\u2014 ";
+
+/** A name may not contain what separates the parts of a signature line and of a verifier key. */
+const namePattern = /^[^\s+]+$/u;
+const verifierKeyPattern = /^([^\s+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]+={0,2})$/u;
+// deno-lint-ignore no-control-regex -- the format forbids exactly these
+const forbiddenPattern = /[\0-\x09\x0b-\x1f]/;
+
+/** The note, or a key of it, is not what it should be. */
+export class SignedNoteError extends Error {
+  override name = "SignedNoteError";
+}
+
+/** Who may sign, and how that is checked. */
+export interface Verifier {
+  readonly name: string;
+  /** Eight hex digits. */
+  readonly keyId: string;
+  readonly publicKey: KeyObject;
+  /** `name+id+key`: the form in which it is handed out. */
+  readonly text: string;
+}
+
+export interface Signer {
+  readonly verifier: Verifier;
+  readonly privateKey: KeyObject;
+}
+
+export function createVerifier(name: string, publicKey: KeyObject): Verifier {
+  if (!namePattern.test(name)) {
+    throw new SignedNoteError(`Cannot use "${name}" as the name of a key: it has a space or a plus sign`);
+  }
+  const { x } = publicKey.export({ format: "jwk" });
+  if (publicKey.asymmetricKeyType !== "ed25519" || x === undefined) {
+    throw new SignedNoteError(`Cannot use the key of "${name}": it is not an Ed25519 key`);
+  }
+  const encoded = new Uint8Array([ed25519Algorithm, ...Uint8Array.fromBase64(x, { alphabet: "base64url" })]);
+  const hash = createHash("sha256").update(`${name}\n`).update(encoded).digest("hex");
+  const keyId = hash.slice(0, 2 * keyIdBytes);
+  return { name, keyId, publicKey, text: `${name}+${keyId}+${encoded.toBase64()}` };
+}
+
+export function createSigner(name: string, privateKey: KeyObject): Signer {
+  return { verifier: createVerifier(name, createPublicKey(privateKey)), privateKey };
+}
+
+/** Throws {@linkcode SignedNoteError} unless `text` is a verifier key whose id is the one of its key. */
+export function parseVerifierKey(text: string): Verifier {
+  const [, name, , key] = verifierKeyPattern.exec(text) ?? [];
+  const encoded = key === undefined ? undefined : parseBase64(key);
+  if (name === undefined || encoded?.length !== 1 + publicKeyBytes || encoded[0] !== ed25519Algorithm) {
+    throw new SignedNoteError(
+      `Cannot read verifier key "${text}": it is not "name+id+key" of an Ed25519 key`,
+    );
+  }
+  const x = encoded.subarray(1).toBase64({ alphabet: "base64url", omitPadding: true });
+  const publicKey = createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x }, format: "jwk" });
+  const verifier = createVerifier(name, publicKey);
+  if (verifier.text !== text) {
+    throw new SignedNoteError(`Cannot read verifier key "${text}": its id is not the one of its key`);
+  }
+  return verifier;
+}
+
+/** Signs `text`, which ends in a newline; gives the whole note. */
+export function signNote(text: string, signer: Signer): string {
+  checkText(text);
+  const { keyId, name } = signer.verifier;
+  const signature = sign(null, new TextEncoder().encode(text), signer.privateKey);
+  const encoded = new Uint8Array([...Uint8Array.fromHex(keyId), ...signature]).toBase64();
+  return `${text}\n${signaturePrefix}${name} ${encoded}\n`;
+}
+
+/**
+ * The text of `note`, once the signature of `verifier` under it has been checked. Signatures of keys that
+ * are not asked for are passed over, as the format says.
+ */
+export function openNote(note: string, verifier: Verifier): string {
+  const border = note.lastIndexOf("\n\n");
+  if (border < 0 || !note.endsWith("\n")) {
+    throw new SignedNoteError("Cannot open note: it is not a signed note");
+  }
+  const text = note.slice(0, border + 1);
+  checkText(text);
+  let signed = false;
+  for (const line of note.slice(border + 2, -1).split("\n")) {
+    const { name, keyId, signature } = parseSignatureLine(line);
+    if (name !== verifier.name || keyId !== verifier.keyId) continue;
+    if (
+      signature.length !== signatureBytes ||
+      !verify(null, new TextEncoder().encode(text), verifier.publicKey, signature)
+    ) {
+      throw new SignedNoteError(`Cannot open note: the signature of "${name}" is not one of its text`);
+    }
+    signed = true;
+  }
+  if (!signed) {
+    throw new SignedNoteError(`Cannot open note: "${verifier.name}" (${verifier.keyId}) did not sign it`);
+  }
+  return text;
+}
+
+function parseSignatureLine(line: string): { name: string; keyId: string; signature: Uint8Array } {
+  const [name, encoded, ...rest] = line.slice(signaturePrefix.length).split(" ");
+  const bytes = encoded === undefined ? undefined : parseBase64(encoded);
+  if (
+    !line.startsWith(signaturePrefix) || rest.length > 0 || !namePattern.test(name) ||
+    bytes === undefined || bytes.length <= keyIdBytes
+  ) throw new SignedNoteError(`Cannot open note: "${line}" is not a signature line`);
+  return { name, keyId: bytes.subarray(0, keyIdBytes).toHex(), signature: bytes.subarray(keyIdBytes) };
+}
+
+function checkText(text: string): void {
+  if (!text.endsWith("\n") || forbiddenPattern.test(text) || !text.isWellFormed()) {
+    throw new SignedNoteError("Cannot use text as a note: it must be lines of text, each ended by a newline");
+  }
+}
+
+/** Undefined unless `text` is the one base64 form of its bytes: padded, no spare bits, no white space. */
+function parseBase64(text: string): Uint8Array | undefined {
+  try {
+    const bytes = Uint8Array.fromBase64(text, { lastChunkHandling: "strict" });
+    return bytes.toBase64() === text ? bytes : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,389 @@
+/**
+ * The plugins of this kernel: what was found, what the operator chose, and what runs.
+ *
+ * Beside each plugin's state stand two things that outlive the kernel, in the store: whether it is enabled,
+ * and what is desired of it. A choice is durable before it is carried out, and in the ledger before it is
+ * answered.
+ *
+ * @module
+ */
+import type { PluginView } from "../../schemas/api.ts";
+import { capLimits } from "../../schemas/limits.ts";
+import { type Grants, isolationTiers, type OperatorGrants } from "../../schemas/capabilities.ts";
+import type { Config } from "../../schemas/config.ts";
+import type { Isolation } from "../../schemas/capabilities.ts";
+import type { CellSetup } from "../../schemas/cell_protocol.ts";
+import type { Manifest } from "../../schemas/manifest.ts";
+import { ProblemError } from "../../schemas/problem.ts";
+import type { CellDescription } from "../../schemas/warden_protocol.ts";
+import type { Ledger } from "../ledger/ledger.ts";
+import type { AdmittedPlugin, RejectedPlugin, ScannedPlugin } from "../registry/registry.ts";
+import type { DesiredState } from "../store/plugins_table.ts";
+import type { Store } from "../store/store.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
+import { createPluginLog, type PluginLog } from "../telemetry/plugin_log.ts";
+import { computeGrants, grantsNeedSealed, requestedOf } from "../trust/grants.ts";
+import { grantedScopes, Plugin, type PluginFault, type Release, type SupervisedCell } from "./plugin.ts";
+import { pluginView } from "./plugin_view.ts";
+
+/** Starts cells; `sandbox/` provides it. */
+export interface CellStarter<Cell extends SupervisedCell> {
+  start(request: {
+    plugin: string;
+    description: Omit<CellDescription, "cell" | "token">;
+    setup: CellSetup;
+    verified: Promise<void>;
+    onLog(source: "log" | "output", level: "debug" | "info" | "warn" | "error", text: string): void;
+  }): Promise<Cell>;
+}
+
+export interface PluginsDeps<Cell extends SupervisedCell> {
+  readonly config: Config;
+  /** The strongest tier of this machine that the operator allows. */
+  readonly tier: Isolation;
+  readonly dataDir: string;
+  /** Folders that no grant may reach. */
+  readonly forbidden: readonly string[];
+  readonly sandbox: CellStarter<Cell>;
+  readonly store: Store;
+  readonly ledger: Ledger;
+  readonly metrics: Metrics;
+  nowMs(): number;
+  track(work: Promise<unknown>): void;
+  readPackage(folder: string): Promise<ScannedPlugin>;
+  verifyPackage(digest: string): Promise<void>;
+}
+
+export type LifecycleVerb = "load" | "start" | "stop" | "unload" | "enable" | "disable";
+
+export interface GrantsView {
+  requested: Record<string, unknown>;
+  granted: Grants;
+  operator: OperatorGrants;
+}
+
+/** An installed plugin, admitted or not. */
+export interface Installed<Cell extends SupervisedCell> {
+  readonly id: string;
+  readonly folder: string;
+  readonly plugin: Plugin<Cell>;
+  readonly log: PluginLog;
+  /** What is known of the package; the manifest only when it was admitted. */
+  scanned: ScannedPlugin;
+  enabled: boolean;
+  desired: DesiredState;
+  /** Why there is nothing to run, although the package was admitted. */
+  fault: PluginFault | undefined;
+}
+
+export class Plugins<Cell extends SupervisedCell> {
+  readonly #installed = new Map<string, Installed<Cell>>();
+  #awake = 0;
+
+  constructor(private readonly deps: PluginsDeps<Cell>) {}
+
+  /** Takes on what a scan found, and tells the ledger. */
+  async install(found: readonly ScannedPlugin[]): Promise<void> {
+    await Promise.all(found.map((scanned) => this.#install(scanned)));
+  }
+
+  list(): PluginView[] {
+    return [...this.#installed.keys()].sort().map((id) => this.get(id));
+  }
+
+  get(id: string): PluginView {
+    const installed = this.find(id);
+    return pluginView(installed, { isolation: this.#isolationOf(installed.id), operator: this.#operatorOf(id) });
+  }
+
+  /** Throws PLUGIN_NOT_FOUND. */
+  find(id: string): Installed<Cell> {
+    const installed = this.#installed.get(id);
+    if (installed === undefined) {
+      throw new ProblemError("PLUGIN_NOT_FOUND", `Cannot find plugin "${id}": it is not installed`);
+    }
+    return installed;
+  }
+
+  /** `id@version` of an installed plugin, else "". */
+  nameOf(id: string): string {
+    return this.#installed.get(id)?.plugin.name ?? "";
+  }
+
+  /** Throws why a call cannot be taken; returns the manifest of what would take it. */
+  checkCallable(installed: Installed<Cell>): Manifest {
+    const { id, plugin, scanned, enabled, desired, fault } = installed;
+    if (scanned.kind === "rejected") throw scanned.error;
+    if (!enabled) throw new ProblemError("PLUGIN_DISABLED", `Cannot call plugin "${id}": it is disabled`);
+    if (desired !== "on-demand") {
+      throw new ProblemError("PLUGIN_STOPPED", `Cannot call plugin "${id}": an operator has ${desired} it`);
+    }
+    if (plugin.state === "quarantined") {
+      throw new ProblemError("PLUGIN_QUARANTINED", `Cannot call plugin "${id}": it is quarantined`);
+    }
+    if (fault !== undefined || plugin.release === undefined) throw grantFault(id, fault);
+    return plugin.release.manifest;
+  }
+
+  async act(id: string, verb: LifecycleVerb, actor: string): Promise<{ value: PluginView; checkpoint: string }> {
+    const installed = this.find(id);
+    await installed.plugin.inOrder(() => this.#carryOut(installed, verb, actor));
+    return { value: this.get(id), checkpoint: this.deps.ledger.checkpointBase64() };
+  }
+
+  grants(id: string): GrantsView {
+    const { scanned, plugin } = this.find(id);
+    if (scanned.kind === "rejected") throw scanned.error;
+    return {
+      requested: requestedOf(scanned.manifest),
+      granted: plugin.release?.grants ?? { net: [], read: [], write: [], run: [], env: [], sys: [], ffi: [], eval: false },
+      operator: this.#operatorOf(id) ?? {},
+    };
+  }
+
+  async setGrants(id: string, operator: OperatorGrants, actor: string) {
+    const installed = this.find(id);
+    await installed.plugin.inOrder(async () => {
+      const { scanned, plugin } = installed;
+      if (scanned.kind === "rejected") throw scanned.error;
+      const release = this.#releaseOf(scanned, operator);
+      checkIsolation(release);
+      this.deps.store.grants.set({ plugin: id, grants: operator, setBy: actor, setAtMs: this.deps.nowMs() });
+      const granted = grantedScopes(release.grants);
+      await this.deps.ledger.append({ type: "grant.changed", actor, plugin: plugin.name, data: { granted } });
+      // The cell that runs has the permissions it was started with: it goes, and the next one has the new.
+      await plugin.stop("reload", actor);
+      installed.fault = undefined;
+      if (plugin.state === "unloaded") {
+        if (installed.desired !== "unloaded") plugin.load(release);
+      } else plugin.revise(release);
+    });
+    return { value: this.grants(id), checkpoint: this.deps.ledger.checkpointBase64() };
+  }
+
+  /** Ends every cell. */
+  async shutdown(): Promise<void> {
+    await Promise.all(
+      [...this.#installed.values()].map(({ plugin }) => plugin.inOrder(() => plugin.stop("shutdown", "kernel"))),
+    );
+  }
+
+  async #install(scanned: ScannedPlugin): Promise<void> {
+    const id = scanned.kind === "admitted" ? scanned.manifest.id : scanned.id;
+    const row = this.deps.store.plugins.get(id);
+    const installed: Installed<Cell> = {
+      id,
+      folder: scanned.folder,
+      plugin: this.#supervised(id),
+      log: createPluginLog({
+        linesMax: this.deps.config.cells.logLinesMax,
+        bytesPerSecond: scanned.kind === "admitted" ? scanned.manifest.limits.logBytesPerSecond : 0,
+        nowMs: this.deps.nowMs,
+      }),
+      scanned,
+      enabled: row?.enabled ?? true,
+      desired: row?.desired ?? "on-demand",
+      fault: undefined,
+    };
+    this.#installed.set(id, installed);
+    if (scanned.kind === "rejected") return await this.#recordRejection(scanned);
+    const { manifest, digest } = scanned;
+    this.deps.metrics.pluginAdmitted({ id, actions: Object.keys(manifest.actions) });
+    if (installed.desired !== "unloaded") this.#load(installed, scanned);
+    await this.deps.ledger.append({
+      type: "plugin.admitted",
+      actor: "kernel",
+      plugin: `${id}@${manifest.version}`,
+      data: { packageSha256: digest, signed: "no" },
+    });
+  }
+
+  #supervised(id: string): Plugin<Cell> {
+    const { deps } = this;
+    return new Plugin<Cell>(id, {
+      startCell: (release) => this.#startCell(id, release),
+      record: (event) => deps.ledger.append(event),
+      onCellStarted: (reason) => {
+        deps.metrics.cellStarted({ plugin: id, reason });
+        deps.metrics.cellsAwake(++this.#awake);
+      },
+      onCellEnded: (reason) => {
+        deps.metrics.cellEnded({ plugin: id, reason });
+        deps.metrics.cellsAwake(--this.#awake);
+        this.#installed.get(id)?.log.end();
+      },
+      nowMs: deps.nowMs,
+      track: deps.track,
+    });
+  }
+
+  async #recordRejection({ folder, error }: RejectedPlugin): Promise<void> {
+    const faults = error.options.errors ?? [];
+    await this.deps.ledger.append({
+      type: "plugin.rejected",
+      actor: "kernel",
+      plugin: "",
+      data: { code: error.code },
+      commit: { folder, reason: JSON.stringify({ message: error.message, faults }) },
+    });
+  }
+
+  #load(installed: Installed<Cell>, scanned: AdmittedPlugin): void {
+    installed.scanned = scanned;
+    try {
+      const release = this.#releaseOf(scanned, this.#operatorOf(installed.id));
+      installed.fault = undefined;
+      installed.plugin.load(release);
+    } catch (error) {
+      // Grants in the configuration that cannot be given: nothing runs with less than was asked for.
+      if (!(error instanceof ProblemError)) throw error;
+      installed.fault = { code: error.code, message: error.message, atMs: this.deps.nowMs() };
+    }
+  }
+
+  async #carryOut(installed: Installed<Cell>, verb: LifecycleVerb, actor: string): Promise<void> {
+    const { plugin } = installed;
+    switch (verb) {
+      case "load":
+      case "start":
+        if (installed.scanned.kind === "rejected" || plugin.state === "unloaded") await this.#reload(installed, actor);
+        this.#choose(installed, { desired: "on-demand" });
+        if (verb === "start") {
+          this.checkCallable(installed);
+          await plugin.awake();
+        }
+        return;
+      case "stop":
+        if (installed.desired === "on-demand") this.#choose(installed, { desired: "stopped" });
+        return await plugin.stop("operator", actor);
+      case "unload":
+        this.#choose(installed, { desired: "unloaded" });
+        await plugin.stop("operator", actor);
+        if (plugin.state === "unloaded") return;
+        plugin.unload();
+        await this.deps.ledger.append({ type: "plugin.unloaded", actor, plugin: plugin.name, data: {} });
+        return;
+      case "enable":
+      case "disable": {
+        const enabled = verb === "enable";
+        if (installed.enabled === enabled) return;
+        this.#choose(installed, { enabled });
+        await this.deps.ledger.append({ type: `plugin.${verb}d`, actor, plugin: plugin.name, data: {} });
+        if (!enabled) await plugin.stop("operator", actor);
+      }
+    }
+  }
+
+  /** Reads the package again and takes it on. Throws PLUGIN_REJECTED and keeps the reasons. */
+  async #reload(installed: Installed<Cell>, actor: string): Promise<void> {
+    const scanned = await this.deps.readPackage(installed.folder);
+    if (scanned.kind === "rejected") {
+      installed.scanned = { ...scanned, id: installed.id };
+      await this.#recordRejection(scanned);
+      throw scanned.error;
+    }
+    if (scanned.manifest.id !== installed.id) {
+      const detail = `Cannot load plugin "${installed.id}": its folder now holds "${scanned.manifest.id}"`;
+      throw new ProblemError("CONFLICT", `${detail}. Restart Airlock to take that on`);
+    }
+    this.#load(installed, scanned);
+    this.deps.metrics.pluginAdmitted({ id: installed.id, actions: Object.keys(scanned.manifest.actions) });
+    await this.deps.ledger.append({
+      type: "plugin.loaded",
+      actor,
+      plugin: installed.plugin.name,
+      data: { packageSha256: scanned.digest },
+    });
+  }
+
+  #choose(installed: Installed<Cell>, choice: { enabled?: boolean; desired?: DesiredState }): void {
+    const { id, enabled, desired } = { ...installed, ...choice };
+    this.deps.store.plugins.set({ id, enabled, desired, updatedAtMs: this.deps.nowMs() });
+    installed.enabled = enabled;
+    installed.desired = desired;
+  }
+
+  /** A grant set through the API replaces what the configuration says. */
+  #operatorOf(id: string): OperatorGrants | undefined {
+    return this.deps.store.grants.get(id)?.grants ?? this.deps.config.grants[id];
+  }
+
+  #isolationOf(id: string): Isolation {
+    return this.deps.config.cells.lower.includes(id) ? "process" : this.deps.tier;
+  }
+
+  #dataFolder(id: string): string {
+    return `${this.deps.dataDir}/plugins/${id}`;
+  }
+
+  #releaseOf({ manifest, digest, packageFolder }: AdmittedPlugin, operator: OperatorGrants | undefined): Release {
+    const grants = computeGrants({
+      requested: requestedOf(manifest),
+      operator,
+      packageFolder,
+      dataFolder: this.#dataFolder(manifest.id),
+      forbidden: this.deps.forbidden,
+    });
+    const limits = capLimits(manifest.limits, this.deps.config.limits);
+    const isolation = this.#isolationOf(manifest.id);
+    return { manifest, digest, packageDir: packageFolder, grants, limits, isolation };
+  }
+
+  async #startCell(id: string, given: Release): Promise<Cell> {
+    const installed = this.find(id);
+    const release = this.deps.config.dev ? await this.#readAgain(installed, given) : given;
+    checkIsolation(release);
+    const { manifest, digest, packageDir, grants, limits, isolation } = release;
+    const dataDir = this.#dataFolder(id);
+    await Deno.mkdir(dataDir, { recursive: true, mode: 0o700 });
+    const { cells } = this.deps.config;
+    return await this.deps.sandbox.start({
+      plugin: id,
+      description: { tier: isolation, packageDir, dataDir, grants, limits },
+      setup: {
+        plugin: { id, version: manifest.version },
+        entrypoint: manifest.entrypoint,
+        packageDir,
+        dataDir,
+        config: {},
+        actions: Object.fromEntries(
+          Object.entries(manifest.actions).map(([name, { input, output }]) => [name, { input, output }]),
+        ),
+        outputBytesMax: Math.min(limits.outputMb * 1_048_576, cells.frameBytesMax - 65_536),
+        streamWindowChars: cells.streamWindowChars,
+      },
+      verified: this.deps.verifyPackage(digest),
+      onLog: (source, level, text) => writeLog(installed.log, source, level, text),
+    });
+  }
+
+  /** In `--dev`: what stands in the plugin's folder now. */
+  async #readAgain({ id, folder, plugin }: Installed<Cell>, given: Release): Promise<Release> {
+    const scanned = await this.deps.readPackage(folder);
+    if (scanned.kind === "rejected") throw scanned.error;
+    if (scanned.digest === given.digest || scanned.manifest.id !== id) return given;
+    const release = this.#releaseOf(scanned, this.#operatorOf(id));
+    plugin.revise(release);
+    return release;
+  }
+}
+
+function writeLog(log: PluginLog, source: "log" | "output", level: "debug" | "info" | "warn" | "error", text: string) {
+  if (source === "output") log.write("stdout", new TextEncoder().encode(text));
+  else log.entry({ level: level === "warn" ? "warning" : level, text });
+}
+
+/** Throws ISOLATION_REQUIRED when a release cannot run in the tier it would get. */
+function checkIsolation({ manifest, grants, isolation }: Release): void {
+  const wanted = grantsNeedSealed(grants) ? "sealed" : manifest.isolation;
+  if (isolationTiers.indexOf(isolation) >= isolationTiers.indexOf(wanted)) return;
+  throw new ProblemError(
+    "ISOLATION_REQUIRED",
+    `Cannot run plugin "${manifest.id}" in the ${isolation} tier: it needs ${wanted}`,
+  );
+}
+
+function grantFault(id: string, fault: PluginFault | undefined): ProblemError {
+  if (fault === undefined) return new ProblemError("PLUGIN_STOPPED", `Cannot call plugin "${id}": it is not loaded`);
+  return new ProblemError("GRANT_REFUSED", `Cannot call plugin "${id}": ${fault.message}`);
+}

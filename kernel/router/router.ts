@@ -1,0 +1,250 @@
+/**
+ * The router takes one call through the kernel: which plugin, which action, may it, then its cell and back.
+ *
+ * Order is the contract: a call is in the ledger before its plugin sees the input, and its outcome is there
+ * before the caller sees the answer. A call that is refused has one entry, `call.refused`; a call that was
+ * accepted has two, `call.accepted` and then `call.completed` or `call.failed`.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import type { Manifest } from "../../schemas/manifest.ts";
+import { ProblemError } from "../../schemas/problem.ts";
+import type { Ledger } from "../ledger/ledger.ts";
+import type { Plugins } from "../lifecycle/plugins.ts";
+import type { SupervisedCell } from "../lifecycle/plugin.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
+import { Turnstile } from "./turnstile.ts";
+
+/** Receives what a streaming action sends before its result. */
+export interface StreamSink {
+  /** `json`: the text of exactly one JSON value, already parsed once. Resolve when the reader took it. */
+  token(json: string): Promise<void>;
+  progress(progress: { fraction: number; note: string }): void;
+}
+
+export interface Call {
+  readonly plugin: string;
+  readonly action: string;
+  /** The body bytes: UTF-8 text of exactly one JSON value, or empty (then the input is `{}`). */
+  readonly input: Uint8Array<ArrayBuffer>;
+  readonly actor: string;
+  /** Request id. */
+  readonly request: string;
+  readonly signal: AbortSignal;
+  readonly sink?: StreamSink;
+}
+
+export interface CallResult {
+  /** UTF-8 text of exactly one JSON value. */
+  readonly output: Uint8Array<ArrayBuffer>;
+  readonly durationMs: number;
+  readonly inputSha256: string;
+  readonly outputSha256: string;
+  readonly ledger: { index: number; size: number };
+  /** base64 of the signed note. */
+  readonly checkpoint: string;
+}
+
+/** A cell that takes calls; `sandbox/` provides it. */
+export interface CallableCell extends SupervisedCell {
+  readonly cell: SupervisedCell["cell"] & {
+    call(call: {
+      action: string;
+      request: string;
+      input: Uint8Array;
+      wallMs: number;
+      signal: AbortSignal;
+      sink?: StreamSink;
+    }): Promise<Uint8Array<ArrayBuffer>>;
+  };
+}
+
+export interface RouterDeps {
+  readonly plugins: Plugins<CallableCell>;
+  readonly ledger: Ledger;
+  readonly metrics: Metrics;
+  readonly callsPendingMax: number;
+  nowMs(): number;
+}
+
+/** A call past all checks. */
+interface Accepted {
+  readonly call: Call;
+  readonly plugin: string;
+  readonly index: number;
+  readonly startedMs: number;
+}
+
+const emptyInput = new TextEncoder().encode("{}");
+
+export class Router {
+  readonly #turnstiles = new Map<string, Turnstile>();
+  readonly #underWay = new Set<Promise<unknown>>();
+  #isDraining = false;
+
+  constructor(private readonly deps: RouterDeps) {}
+
+  /** Rejects with ProblemError. */
+  invoke(call: Call): Promise<CallResult> {
+    const answer = this.#invoke(call);
+    this.#underWay.add(answer);
+    const forget = () => this.#underWay.delete(answer);
+    answer.then(forget, forget);
+    return answer;
+  }
+
+  /** Takes no more calls, and waits for those under way. */
+  async drain(): Promise<void> {
+    this.#isDraining = true;
+    await Promise.allSettled(this.#underWay);
+  }
+
+  async #invoke(call: Call): Promise<CallResult> {
+    const startedMs = performance.now();
+    const { installed, manifest, wallMs } = await this.#route(call);
+    const turnstile = this.#turnstile(call, manifest);
+    if (!turnstile.tryEnter()) await this.#wait(turnstile, call, wallMs);
+    try {
+      const plugin = installed.plugin.name;
+      const appended = this.deps.ledger.append({
+        type: "call.accepted",
+        actor: call.actor,
+        plugin,
+        data: { action: call.action, request: call.request },
+        commit: { input: call.input },
+      });
+      // The cell wakes while the entry goes to disk; it is given nothing before that is done.
+      const [{ index }, cell] = await settled(appended, installed.plugin.awake());
+      const accepted = { call, plugin, index, startedMs };
+      if (cell instanceof ProblemError) return await this.#failed(accepted, cell);
+      return await this.#run(accepted, cell, wallMs);
+    } finally {
+      if (manifest.reuse === "per-call") {
+        await installed.plugin.inOrder(() => installed.plugin.sleep("per-call"));
+      }
+      turnstile.leave();
+    }
+  }
+
+  async #run(accepted: Accepted, cell: CallableCell, wallMs: number): Promise<CallResult> {
+    const { call } = accepted;
+    const { action, request, signal, sink } = call;
+    const input = call.input.length === 0 ? emptyInput : call.input;
+    let output: Uint8Array<ArrayBuffer>;
+    try {
+      output = await cell.cell.call({ action, request, input, wallMs, signal, ...(sink ? { sink } : {}) });
+    } catch (error) {
+      if (!(error instanceof ProblemError)) throw error;
+      return await this.#failed(accepted, error);
+    }
+    return await this.#completed(accepted, output);
+  }
+
+  async #completed({ call, plugin, index, startedMs }: Accepted, output: Uint8Array<ArrayBuffer>): Promise<CallResult> {
+    const { action, request, actor, input } = call;
+    const durationMs = performance.now() - startedMs;
+    const appended = this.deps.ledger.append({
+      type: "call.completed",
+      actor,
+      plugin,
+      data: { action, request, accepted: index, durationUs: Math.round(durationMs * 1_000) },
+      commit: { output },
+    });
+    const inputSha256 = sha256Hex(input);
+    const outputSha256 = sha256Hex(output);
+    const ended = await appended;
+    this.deps.metrics.callEnded({ plugin: call.plugin, action, code: "OK", durationMs });
+    return {
+      output,
+      durationMs: Math.round(durationMs * 1_000) / 1_000,
+      inputSha256,
+      outputSha256,
+      ledger: { index: ended.index, size: ended.size },
+      checkpoint: ended.checkpoint,
+    };
+  }
+
+  async #failed({ call, plugin, index, startedMs }: Accepted, problem: ProblemError): Promise<never> {
+    const { action, request, actor } = call;
+    const durationMs = performance.now() - startedMs;
+    await this.deps.ledger.append({
+      type: "call.failed",
+      actor,
+      plugin,
+      data: { action, request, accepted: index, durationUs: Math.round(durationMs * 1_000), code: problem.code },
+      commit: { detail: problem.message },
+    });
+    this.deps.metrics.callEnded({ plugin: call.plugin, action, code: problem.code, durationMs });
+    throw problem;
+  }
+
+  /** Finds what would take the call, or records why nothing does. */
+  async #route(call: Call) {
+    try {
+      if (this.#isDraining) throw new ProblemError("NOT_READY", "Cannot take a call: Airlock is stopping");
+      const installed = this.deps.plugins.find(call.plugin);
+      const manifest = this.deps.plugins.checkCallable(installed);
+      const action = Object.hasOwn(manifest.actions, call.action) ? manifest.actions[call.action] : undefined;
+      if (action === undefined) {
+        throw new ProblemError(
+          "ACTION_NOT_FOUND",
+          `Cannot call "${call.action}" of plugin "${call.plugin}": it has ${Object.keys(manifest.actions).join(", ")}`,
+        );
+      }
+      const wallMsMax = installed.plugin.release?.limits.wallMs ?? manifest.limits.wallMs;
+      return { installed, manifest, wallMs: Math.min(action.timeoutMs ?? wallMsMax, wallMsMax) };
+    } catch (error) {
+      throw await this.#refused(call, error);
+    }
+  }
+
+  async #refused(call: Call, error: unknown): Promise<unknown> {
+    if (!(error instanceof ProblemError) || error.code === "NOT_READY") return error;
+    this.deps.metrics.refused(error.code);
+    await this.deps.ledger.append({
+      type: "call.refused",
+      actor: call.actor,
+      plugin: this.deps.plugins.nameOf(call.plugin),
+      data: { request: call.request, code: error.code },
+      commit: { target: `${call.plugin}/${call.action}` },
+    });
+    return error;
+  }
+
+  /** The line of an action. `per-call` plugins have one line for all, because each call needs the cell alone. */
+  #turnstile({ plugin, action }: Call, { actions, reuse }: Manifest): Turnstile {
+    const key = reuse === "per-call" ? plugin : `${plugin}/${action}`;
+    const existing = this.#turnstiles.get(key);
+    if (existing !== undefined) return existing;
+    const insideMax = reuse === "per-call" ? 1 : actions[action]?.concurrency ?? 1;
+    const turnstile = new Turnstile(insideMax, this.deps.callsPendingMax);
+    this.#turnstiles.set(key, turnstile);
+    return turnstile;
+  }
+
+  async #wait(turnstile: Turnstile, call: Call, wallMs: number): Promise<void> {
+    const signal = AbortSignal.any([call.signal, AbortSignal.timeout(wallMs)]);
+    if (await turnstile.enter(signal)) return;
+    const [code, state] = call.signal.aborted
+      ? ["CANCELLED", "its caller went away while it waited"] as const
+      : ["QUEUE_FULL", `${turnstile.insideCount} calls are under way and ${turnstile.waitingCount} wait`] as const;
+    const error = new ProblemError(code, `Cannot call "${call.action}" of plugin "${call.plugin}": ${state}`, {
+      retryAfterMs: 1_000,
+    });
+    throw await this.#refused(call, error);
+  }
+}
+
+/** Waits for both. A ProblemError of the second is returned, because the first has happened all the same. */
+async function settled<A, B>(first: Promise<A>, second: B | Promise<B>): Promise<[A, B | ProblemError]> {
+  const [a, b] = await Promise.allSettled([first, second]);
+  if (a.status === "rejected") throw a.reason;
+  if (b.status === "fulfilled") return [a.value, b.value];
+  if (b.reason instanceof ProblemError) return [a.value, b.reason];
+  throw b.reason;
+}
+
+function sha256Hex(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}

@@ -1,0 +1,202 @@
+/**
+ * Metrics are counts and durations of what the kernel does, in Prometheus' text format.
+ *
+ * The registry is this object's own. The number of series is bounded whatever callers send: plugins and
+ * actions are those of admitted manifests, routes the first {@linkcode routesMax} patterns seen, and all else
+ * is counted under `other`.
+ *
+ * @module
+ */
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { ProblemCode } from "../../schemas/problem.ts";
+
+export const cellStartReasons = ["operator", "wake", "restart", "reload", "per-call"] as const;
+export type CellStartReason = (typeof cellStartReasons)[number];
+
+export const cellEndReasons = [
+  "operator",
+  "idle",
+  "shutdown",
+  "reload",
+  "per-call",
+  "failed",
+  "crashed",
+  "killed",
+] as const;
+export type CellEndReason = (typeof cellEndReasons)[number];
+
+export interface Metrics {
+  /** Lets these names stand as labels. Repeating it adds the actions of a newer version. */
+  pluginAdmitted(plugin: { id: string; actions: readonly string[] }): void;
+  /** `route` is the pattern, such as `/v1/plugins/:id`, never the path. */
+  requestEnded(request: { route: string; method: string; status: number }): void;
+  /** `code` is `OK` or why it failed. */
+  callEnded(call: { plugin: string; action: string; code: ProblemCode | "OK"; durationMs: number }): void;
+  /** A request that reached no plugin. */
+  refused(code: ProblemCode): void;
+  cellStarted(cell: { plugin: string; reason: CellStartReason }): void;
+  cellEnded(cell: { plugin: string; reason: CellEndReason }): void;
+  cellsAwake(count: number): void;
+  /** A batch of entries that is on disk. */
+  ledgerCommitted(batch: { entries: number; durationMs: number }): void;
+  /** In the text format, version 0.0.4. */
+  render(): Promise<string>;
+  readonly contentType: string;
+}
+
+const other = "other";
+const methods = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
+const routesMax = 256;
+const pluginActionsMax = 10_000;
+const secondsBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+const commitSecondsBuckets = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 1];
+const entriesBuckets = [1, 2, 4, 8, 16, 32, 64, 128, 256];
+
+/** One plugin's action, its labels resolved once. */
+interface CallSeries {
+  readonly duration: { observe(seconds: number): void };
+  readonly ended: (code: string) => Counter.Internal;
+}
+
+export function createMetrics(): Metrics {
+  const registry = new Registry();
+  const families = createFamilies(registry);
+  const calls = createCallSeries(families);
+  const routes = new Set<string>();
+  const refusals = memoize((code: string) => families.refusals.labels(code));
+  const requests = memoize((labels: string) => {
+    const [method = other, status = other, ...route] = labels.split(" ");
+    return families.requests.labels(route.join(" "), method, status);
+  });
+
+  function boundRoute(route: string): string {
+    if (routes.has(route)) return route;
+    if (routes.size >= routesMax) return other;
+    routes.add(route);
+    return route;
+  }
+
+  return {
+    pluginAdmitted: calls.admit,
+    requestEnded({ route, method, status }) {
+      const boundMethod = methods.has(method) ? method : other;
+      const boundStatus = Number.isInteger(status) && status >= 100 && status < 600 ? status : other;
+      requests(`${boundMethod} ${boundStatus} ${boundRoute(route)}`).inc();
+    },
+    callEnded({ plugin, action, code, durationMs }) {
+      const series = calls.get(plugin, action);
+      series.ended(code).inc();
+      series.duration.observe(durationMs / 1_000);
+    },
+    refused: (code) => refusals(code).inc(),
+    cellStarted: ({ plugin, reason }) => families.cellStarts.labels(calls.plugin(plugin), reason).inc(),
+    cellEnded: ({ plugin, reason }) => families.cellEnds.labels(calls.plugin(plugin), reason).inc(),
+    cellsAwake: (count) => families.cellsAwake.set(count),
+    ledgerCommitted({ entries, durationMs }) {
+      families.ledgerEntries.inc(entries);
+      families.ledgerBatch.observe(entries);
+      families.ledgerCommit.observe(durationMs / 1_000);
+    },
+    render: () => registry.metrics(),
+    contentType: registry.contentType,
+  };
+}
+
+/** Calls by plugin and action, for those admitted and for `other`. */
+function createCallSeries(families: ReturnType<typeof createFamilies>) {
+  const series = new Map<string, Map<string, CallSeries>>();
+  let size = 0;
+
+  function create(plugin: string, action: string): CallSeries {
+    return {
+      duration: families.callSeconds.labels(plugin, action),
+      ended: memoize((code) => families.calls.labels(plugin, action, code)),
+    };
+  }
+
+  const unknown = create(other, other);
+  return {
+    admit({ id, actions }: { id: string; actions: readonly string[] }): void {
+      const ofPlugin = series.get(id) ?? new Map<string, CallSeries>();
+      for (const action of actions) {
+        if (ofPlugin.has(action) || size >= pluginActionsMax) continue;
+        ofPlugin.set(action, create(id, action));
+        size++;
+      }
+      if (ofPlugin.size > 0) series.set(id, ofPlugin);
+    },
+    get: (plugin: string, action: string) => series.get(plugin)?.get(action) ?? unknown,
+    plugin: (id: string) => series.has(id) ? id : other,
+  };
+}
+
+function createFamilies(registry: Registry) {
+  const registers = [registry];
+  return {
+    requests: new Counter({
+      name: "airlock_http_requests_total",
+      help: "HTTP requests answered.",
+      labelNames: ["route", "method", "status"],
+      registers,
+    }),
+    calls: new Counter({
+      name: "airlock_calls_total",
+      help: "Calls of plugins' actions that ended, by OK or the code of the failure.",
+      labelNames: ["plugin", "action", "code"],
+      registers,
+    }),
+    callSeconds: new Histogram({
+      name: "airlock_call_duration_seconds",
+      help: "From a call's acceptance to its end.",
+      labelNames: ["plugin", "action"],
+      buckets: secondsBuckets,
+      registers,
+    }),
+    refusals: new Counter({
+      name: "airlock_refusals_total",
+      help: "Requests refused before they reached a plugin, by code.",
+      labelNames: ["code"],
+      registers,
+    }),
+    cellStarts: new Counter({
+      name: "airlock_cell_starts_total",
+      help: "Cells started, by reason.",
+      labelNames: ["plugin", "reason"],
+      registers,
+    }),
+    cellEnds: new Counter({
+      name: "airlock_cell_ends_total",
+      help: "Cells ended, by reason.",
+      labelNames: ["plugin", "reason"],
+      registers,
+    }),
+    cellsAwake: new Gauge({ name: "airlock_cells_awake", help: "Cells alive.", registers }),
+    ledgerEntries: new Counter({
+      name: "airlock_ledger_entries_total",
+      help: "Ledger entries on disk since the start.",
+      registers,
+    }),
+    ledgerBatch: new Histogram({
+      name: "airlock_ledger_batch_entries",
+      help: "Ledger entries that shared one sync.",
+      buckets: entriesBuckets,
+      registers,
+    }),
+    ledgerCommit: new Histogram({
+      name: "airlock_ledger_commit_duration_seconds",
+      help: "From the first write of a batch of ledger entries to its acknowledgement.",
+      buckets: commitSecondsBuckets,
+      registers,
+    }),
+  };
+}
+
+/** Remembers each result for ever: for arguments from a bounded set. */
+function memoize<T>(make: (key: string) => T): (key: string) => T {
+  const made = new Map<string, T>();
+  return (key) => {
+    let value = made.get(key);
+    if (value === undefined) made.set(key, value = make(key));
+    return value;
+  };
+}

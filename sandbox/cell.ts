@@ -1,0 +1,291 @@
+/**
+ * A cell is the process that holds one plugin's Worker.
+ *
+ * It stands between the kernel and code that nobody trusts: it parses what its Worker says, checks data
+ * against the plugin's schemas, and speaks the frame protocol. What it sends is still only the plugin's
+ * word to the kernel. It trusts the warden (its stdin) and the kernel (its socket), and nothing else.
+ *
+ * Order matters: stdin is read to its end before the Worker exists, because a Worker can read the stdin
+ * of its process; and the Worker's guest host is evaluated before any code of the plugin is.
+ *
+ * Runs bundled, as `sandbox/dist/cell.js`: see `sandbox/build_cell.ts`.
+ *
+ * @module
+ */
+import { Validator } from "@cfworker/json-schema";
+import * as z from "zod/mini";
+import {
+  cellBootSchema,
+  cellProtocolVersion,
+  type CellSetup,
+  cellSetupSchema,
+  type FromCell,
+  type FromGuest,
+  fromGuestSchema,
+  messageCharsMax,
+  type ToCell,
+  toCellSchema,
+  type ToGuest,
+} from "../schemas/cell_protocol.ts";
+import { type Frame, FrameReader } from "./frame.ts";
+import { FrameWriter } from "./frame_writer.ts";
+
+const bootBytesMax = 1_048_576;
+const frameBytesMax = 0x7fff_ffff;
+const queueBytesMax = 1_048_576;
+
+const exitCodes = { ended: 0, refused: 64, pluginFailed: 70 } as const;
+
+interface Action {
+  readonly input: Validator | undefined;
+  readonly output: Validator | undefined;
+}
+
+/** Runs until the kernel or the plugin ends it; never returns. */
+export async function runCell(): Promise<never> {
+  const [token = "", bootJson = ""] = readStdin().split("\n", 2);
+  const boot = cellBootSchema.parse(JSON.parse(bootJson));
+  const worker = new Worker(new URL("./guest.js", import.meta.url), {
+    type: "module",
+    deno: { permissions: { ...boot.permissions } },
+  });
+  const cell = new Cell(worker, await Deno.connect({ transport: "unix", path: boot.socket }));
+  return await cell.run(token);
+}
+
+function readStdin(): string {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for (;;) {
+    const chunk = new Uint8Array(65_536);
+    const read = Deno.stdin.readSync(chunk);
+    if (read === null) break;
+    bytes += read;
+    if (bytes > bootBytesMax) throw new Error(`Cannot start a cell: its stdin is above ${bootBytesMax} bytes`);
+    chunks.push(chunk.subarray(0, read));
+  }
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  return chunks.map((chunk) => decoder.decode(chunk, { stream: true })).join("") + decoder.decode();
+}
+
+class Cell {
+  readonly #calls = new Map<number, string>();
+  readonly #encoder = new TextEncoder();
+  readonly #decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  readonly #writer: FrameWriter;
+  #setup: CellSetup | undefined;
+  #actions = new Map<string, Action>();
+  #refusedMessages = 0;
+  #toGuest: ToGuest[] = [];
+
+  constructor(private readonly worker: Worker, private readonly connection: Deno.Conn) {
+    this.#writer = new FrameWriter(connection, {
+      frameBytesMax,
+      queueBytesMax,
+      onError: () => Deno.exit(exitCodes.ended),
+    });
+    worker.onmessage = (event: MessageEvent<unknown>) => this.#fromGuest(event.data);
+    worker.onerror = (event) => {
+      event.preventDefault();
+      void this.#end(exitCodes.pluginFailed, `Uncaught ${event.message}`);
+    };
+    worker.onmessageerror = () => this.#refuseMessage("it cannot be read");
+  }
+
+  async run(token: string): Promise<never> {
+    this.#send({ type: "hello", protocol: cellProtocolVersion, token });
+    const frames = new FrameReader(frameBytesMax);
+    const chunk = new Uint8Array(65_536);
+    for (;;) {
+      const read = await this.connection.read(chunk).catch(() => null);
+      if (read === null) Deno.exit(exitCodes.ended);
+      for (const frame of frames.push(chunk.subarray(0, read))) this.#fromKernel(frame);
+      this.#flushToGuest();
+    }
+  }
+
+  #send(message: FromCell, body?: Uint8Array): void {
+    this.#writer.send(message, body);
+  }
+
+  async #end(exitCode: number, message?: string): Promise<never> {
+    if (message !== undefined) this.#send({ type: "failed", message: clip(message) });
+    await this.#writer.flush();
+    Deno.exit(exitCode);
+  }
+
+  #fromKernel(frame: Frame): void {
+    const message: ToCell = toCellSchema.parse(frame.envelope);
+    switch (message.type) {
+      case "setup":
+        return this.#load(this.#decoder.decode(frame.body));
+      case "refused":
+        console.error(message.message);
+        return Deno.exit(exitCodes.refused);
+      case "call":
+        return this.#call(message, this.#decoder.decode(frame.body));
+      case "ping":
+        return this.#send({ type: "pong", nonce: message.nonce });
+      case "cancel":
+      case "credit":
+      case "stop":
+        this.#toGuest.push(message);
+    }
+  }
+
+  /** Calls that came in one chunk go to the Worker in one message. */
+  #flushToGuest(): void {
+    if (this.#toGuest.length === 0) return;
+    this.worker.postMessage(this.#toGuest);
+    this.#toGuest = [];
+  }
+
+  #load(setupJson: string): void {
+    const setup = cellSetupSchema.parse(JSON.parse(setupJson));
+    for (const [name, { input, output }] of Object.entries(setup.actions)) {
+      this.#actions.set(name, { input: validatorOf(input), output: validatorOf(output) });
+    }
+    this.#setup = setup;
+    this.#toGuest.push({ type: "setup", setup });
+  }
+
+  #call(call: Extract<ToCell, { type: "call" }>, input: string): void {
+    const { id, action, request, stream } = call;
+    const schemas = this.#actions.get(action);
+    if (schemas === undefined) {
+      return this.#fail(id, "ACTION_NOT_FOUND", `Cannot call "${action}": the plugin has no such action`);
+    }
+    if (schemas.input !== undefined) {
+      const errors = faultsOf(schemas.input, JSON.parse(input));
+      if (errors !== undefined) {
+        return this.#fail(id, "INPUT_INVALID", `Cannot call "${action}": its input does not fit the schema`, errors);
+      }
+    }
+    this.#calls.set(id, action);
+    this.#toGuest.push({ type: "call", id, action, request, stream, input });
+  }
+
+  #fail(
+    id: number,
+    code: Extract<FromCell, { type: "error" }>["code"],
+    message: string,
+    errors?: { path: string; message: string }[],
+  ): void {
+    this.#calls.delete(id);
+    this.#send({ type: "error", id, code, message: clip(message), ...(errors ? { errors } : {}) });
+  }
+
+  #fromGuest(batch: unknown): void {
+    if (!Array.isArray(batch)) return this.#refuseMessage("it is not a list");
+    for (const item of batch) {
+      const parsed = z.safeParse(fromGuestSchema, item);
+      if (!parsed.success) {
+        this.#refuseMessage("it is outside the protocol");
+        continue;
+      }
+      this.#guestMessage(parsed.data);
+    }
+  }
+
+  #guestMessage(message: FromGuest): void {
+    switch (message.type) {
+      case "ready":
+        return this.#send({ type: "ready" });
+      case "failed":
+        return void this.#end(exitCodes.pluginFailed, message.message);
+      case "stopped":
+        this.#send({ type: "stopped" });
+        return void this.#end(exitCodes.ended);
+      case "log":
+        return this.#send({
+          type: "log",
+          level: message.level,
+          message: clip(message.message),
+          ...(message.fields === undefined ? {} : { fields: clip(message.fields) }),
+        });
+    }
+    if (!this.#calls.has(message.id)) return this.#refuseMessage("it answers a call that is not under way");
+    switch (message.type) {
+      case "result":
+        return this.#result(message.id, message.json);
+      case "error":
+        return this.#fail(message.id, message.code, message.message);
+      case "token":
+        return this.#send({ type: "token", id: message.id }, this.#encoder.encode(message.json));
+      case "progress":
+        return this.#send({
+          type: "progress",
+          id: message.id,
+          fraction: Math.min(1, Math.max(0, message.fraction)) || 0,
+          note: message.note.slice(0, 1_024).toWellFormed(),
+        });
+    }
+  }
+
+  #result(id: number, json: string): void {
+    const action = this.#calls.get(id) ?? "";
+    const bytesMax = this.#setup?.outputBytesMax ?? 0;
+    const output = json.length > bytesMax ? undefined : this.#encoder.encode(json);
+    if (output === undefined || output.length > bytesMax) {
+      return this.#fail(id, "LIMIT_OUTPUT", `Cannot answer "${action}": its output is above ${bytesMax} bytes`);
+    }
+    const schema = this.#actions.get(action)?.output;
+    if (schema !== undefined) {
+      const value = parseJson(json);
+      const errors = value === undefined
+        ? [{ path: "", message: "must be JSON" }]
+        : faultsOf(schema, value.json);
+      if (errors !== undefined) {
+        return this.#fail(id, "OUTPUT_INVALID", `Cannot answer "${action}": its output does not fit the schema`, errors);
+      }
+    }
+    this.#calls.delete(id);
+    this.#send({ type: "result", id }, output);
+  }
+
+  /** Told to the operator at 1, 2, 4, 8 … so that a flood of bad messages is not a flood of log. */
+  #refuseMessage(reason: string): void {
+    this.#refusedMessages++;
+    if ((this.#refusedMessages & (this.#refusedMessages - 1)) !== 0) return;
+    this.#send({
+      type: "log",
+      level: "warn",
+      message: `Cannot take a message of the plugin's Worker: ${reason} (${this.#refusedMessages} refused so far)`,
+    });
+  }
+}
+
+/** Wrapped, because JSON's own `null` is a value. */
+function parseJson(text: string): { json: unknown } | undefined {
+  try {
+    return { json: JSON.parse(text) };
+  } catch {
+    return undefined;
+  }
+}
+
+function validatorOf(schema: CellSetup["actions"][string]["input"]): Validator | undefined {
+  return schema === undefined ? undefined : new Validator(schema, "2020-12", false);
+}
+
+function faultsOf(validator: Validator, value: unknown): { path: string; message: string }[] | undefined {
+  const { valid, errors } = validator.validate(value);
+  if (valid) return undefined;
+  // The validator reports a failing child, then each parent it made fail: the leaves say what is wrong.
+  const leaves = errors.filter((error) =>
+    !errors.some((other) =>
+      other !== error && other.keywordLocation.startsWith(`${error.keywordLocation}/`)
+    )
+  );
+  return leaves.slice(0, 32).map(({ instanceLocation, error }) => ({
+    path: clip(instanceLocation.replace(/^#/, "")),
+    message: clip(error),
+  }));
+}
+
+function clip(text: string): string {
+  const clipped = text.length <= messageCharsMax ? text : `${text.slice(0, messageCharsMax - 1)}…`;
+  return clipped.toWellFormed();
+}
+
+if (import.meta.main) await runCell();

@@ -1,0 +1,144 @@
+/**
+ * A frame is one message on a cell's socket: a length, an envelope, and bytes.
+ *
+ *     u32 length of the rest | u16 length of the envelope | envelope, JSON | body
+ *
+ * Integers are big-endian. The length is checked before a byte of the frame is kept, and memory grows
+ * with what arrived, never with what was claimed. Pure: no I/O.
+ *
+ * @module
+ */
+
+export interface Frame {
+  /** Parsed JSON, not yet checked against a schema. */
+  readonly envelope: unknown;
+  /** Owned by the receiver. */
+  readonly body: Uint8Array<ArrayBuffer>;
+}
+
+/** The peer broke the framing. Its connection cannot be used any more. */
+export class FrameError extends Error {
+  override name = "FrameError";
+}
+
+const headBytes = 6;
+const envelopeBytesMax = 65_535;
+const emptyBody = new Uint8Array(0);
+
+/** Throws {@linkcode FrameError} when the envelope or the frame is above its limit. */
+export function encodeFrame(
+  envelope: unknown,
+  body: Uint8Array = emptyBody,
+  frameBytesMax = Infinity,
+): Uint8Array<ArrayBuffer> {
+  const json = JSON.stringify(envelope);
+  // At most three bytes of UTF-8 for each UTF-16 code unit.
+  const frame = new Uint8Array(headBytes + json.length * 3 + body.length);
+  const { written } = encoder.encodeInto(json, frame.subarray(headBytes));
+  if (written > envelopeBytesMax) {
+    throw new FrameError(`Cannot send a frame: its envelope has ${written} bytes, at most ${envelopeBytesMax} fit`);
+  }
+  const length = 2 + written + body.length;
+  if (length > frameBytesMax) {
+    throw new FrameError(`Cannot send a frame of ${length} bytes: at most ${frameBytesMax} are allowed`);
+  }
+  frame.set(body, headBytes + written);
+  frame[0] = length >>> 24;
+  frame[1] = length >>> 16;
+  frame[2] = length >>> 8;
+  frame[3] = length;
+  frame[4] = written >>> 8;
+  frame[5] = written;
+  return frame.subarray(0, headBytes + written + body.length);
+}
+
+const encoder = new TextEncoder();
+
+/** Turns a stream of chunks into frames. */
+export class FrameReader {
+  readonly #decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  #pending: Uint8Array[] = [];
+  #pendingBytes = 0;
+  #neededBytes = headBytes;
+
+  constructor(readonly frameBytesMax: number) {}
+
+  /** Bytes held for a frame that is not yet whole. */
+  get heldBytes(): number {
+    return this.#pendingBytes;
+  }
+
+  /**
+   * Takes a chunk, which may be reused afterwards, and returns the frames it completes.
+   * Throws {@linkcode FrameError}.
+   */
+  push(chunk: Uint8Array): Frame[] {
+    const frames: Frame[] = [];
+    let bytes = chunk;
+    if (this.#pendingBytes > 0) {
+      this.#hold(chunk);
+      // The head tells how much is needed, so a large frame is joined once and not at each chunk.
+      if (this.#neededBytes <= headBytes && this.#pendingBytes >= 4) {
+        this.#pending = [this.#joined()];
+        this.#neededBytes = this.#frameBytes(this.#pending[0]);
+      }
+      if (this.#pendingBytes < this.#neededBytes) return frames;
+      bytes = this.#joined();
+      this.#pending = [];
+      this.#pendingBytes = 0;
+    }
+    let at = 0;
+    this.#neededBytes = headBytes;
+    while (bytes.length - at >= 4) {
+      this.#neededBytes = this.#frameBytes(bytes.subarray(at));
+      if (bytes.length - at < this.#neededBytes) break;
+      frames.push(this.#frame(bytes.subarray(at, at + this.#neededBytes)));
+      at += this.#neededBytes;
+      this.#neededBytes = headBytes;
+    }
+    if (at < bytes.length) this.#hold(bytes.subarray(at));
+    return frames;
+  }
+
+  #hold(chunk: Uint8Array): void {
+    this.#pending.push(chunk.slice());
+    this.#pendingBytes += chunk.length;
+  }
+
+  #joined(): Uint8Array {
+    const [first] = this.#pending;
+    if (this.#pending.length === 1 && first !== undefined) return first;
+    const joined = new Uint8Array(this.#pendingBytes);
+    let at = 0;
+    for (const part of this.#pending) {
+      joined.set(part, at);
+      at += part.length;
+    }
+    return joined;
+  }
+
+  #frameBytes(head: Uint8Array): number {
+    const [a = 0, b = 0, c = 0, d = 0] = head;
+    const length = a * 0x1000000 + (b << 16) + (c << 8) + d;
+    if (length > this.frameBytesMax) {
+      throw new FrameError(
+        `Cannot take a frame of ${length} bytes: at most ${this.frameBytesMax} are allowed`,
+      );
+    }
+    if (length < 2) throw new FrameError(`Cannot take a frame of ${length} bytes: it has no envelope`);
+    return 4 + length;
+  }
+
+  #frame(bytes: Uint8Array): Frame {
+    const envelopeEnd = headBytes + (bytes[4] ?? 0) * 256 + (bytes[5] ?? 0);
+    if (envelopeEnd > bytes.length) {
+      throw new FrameError("Cannot take a frame: its envelope is longer than the frame");
+    }
+    try {
+      const envelope: unknown = JSON.parse(this.#decoder.decode(bytes.subarray(headBytes, envelopeEnd)));
+      return { envelope, body: bytes.slice(envelopeEnd) };
+    } catch (cause) {
+      throw new FrameError("Cannot take a frame: its envelope is not JSON", { cause });
+    }
+  }
+}

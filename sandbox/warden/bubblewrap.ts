@@ -1,0 +1,86 @@
+/**
+ * The sealed tier: a root of its own, made by bubblewrap, in which only what the plugin was granted exists.
+ *
+ * User, mount, pid, ipc, uts and cgroup namespaces always; the network namespace is the host's only for a
+ * plugin with a net grant. No capabilities, no further user namespaces, and a root that is read-only once
+ * it is built. Paths are the same inside and outside, so that grants mean the same in both tiers. Pure.
+ *
+ * @module
+ */
+import type { CellDescription } from "../../schemas/warden_protocol.ts";
+
+/** What of the host the runtime itself needs; found once, when the warden starts. */
+export interface HostRuntime {
+  readonly bwrap: string;
+  readonly deno: string;
+  readonly libraries: readonly string[];
+  /** Top-level links such as `/lib64` → `usr/lib64`, by path. */
+  readonly rootLinks: Readonly<Record<string, string>>;
+  /** Of the paths below, those that exist on the host. */
+  readonly nameService: readonly string[];
+  readonly programRoots: readonly string[];
+}
+
+/** Read by the resolver of a plugin with a net grant. */
+export const nameServicePaths = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"];
+
+/** The program loader by the names that executables give it; the mapped file has another path. */
+export const loaderPaths = [
+  "/lib64/ld-linux-x86-64.so.2",
+  "/lib/ld-linux-aarch64.so.1",
+  "/lib/ld-musl-x86_64.so.1",
+  "/lib/ld-musl-aarch64.so.1",
+];
+
+/** Seen by a plugin with a run or ffi grant: programs need their libraries and data. */
+export const programPaths = ["/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternatives"];
+
+/** A cell's temporary folders, Deno's own cache among them. */
+export const sealedTemporaryDir = "/tmp";
+
+const megabyte = 1_048_576;
+
+/** Arguments of `bwrap`, up to the program. `bindings` are the cell's own files and its socket. */
+export function bubblewrapArguments(
+  cell: CellDescription,
+  host: HostRuntime,
+  bindings: { readable: readonly string[]; socket: string },
+): string[] {
+  const { grants, limits } = cell;
+  const hasNet = grants.net.length > 0;
+  const runsPrograms = grants.run.length > 0 || grants.ffi.length > 0;
+  const links = Object.entries(host.rootLinks).flatMap(([path, to]) => [
+    ...["--dir", to.startsWith("/") ? to : `/${to}`],
+    ...["--symlink", to, path],
+  ]);
+  const readOnly = [
+    host.deno,
+    ...(runsPrograms ? host.programRoots : host.libraries),
+    ...(hasNet ? host.nameService : []),
+    ...bindings.readable,
+    ...grants.read.filter((path) => !grants.write.includes(path)),
+    ...grants.run,
+    ...grants.ffi,
+  ];
+  const roots = runsPrograms ? host.programRoots : [];
+  const bound = [...new Set(readOnly)].filter((path) =>
+    !roots.some((root) => path !== root && path.startsWith(`${root}/`))
+  );
+  return [
+    ...["--unshare-all", "--unshare-user", "--disable-userns", "--cap-drop", "ALL"],
+    ...(hasNet ? ["--share-net"] : []),
+    ...["--die-with-parent", "--new-session", "--clearenv", "--hostname", "cell"],
+    ...["--dev", "/dev", "--remount-ro", "/dev", "--proc", "/proc"],
+    ...["--size", String(limits.diskMb * megabyte), "--tmpfs", sealedTemporaryDir],
+    ...links,
+    ...bound.flatMap((path) => ["--ro-bind", path, path]),
+    ...grants.write.flatMap((path) => ["--bind", path, path]),
+    ...["--bind", bindings.socket, bindings.socket],
+    ...["--remount-ro", "/", "--chdir", "/"],
+  ];
+}
+
+/** Environment inside, as `bwrap` arguments. */
+export function sealedEnvironment(env: Readonly<Record<string, string>>): string[] {
+  return Object.entries(env).flatMap(([name, value]) => ["--setenv", name, value]);
+}

@@ -1,0 +1,154 @@
+/**
+ * Command lines: the only programs the warden starts, and exactly how. Pure.
+ *
+ * The kernel never names a program or a flag; what it asks for is a {@linkcode CellDescription}, and this
+ * file turns it into a command.
+ *
+ * @module
+ */
+import type { Grants } from "../../schemas/capabilities.ts";
+import type { CellDescription } from "../../schemas/warden_protocol.ts";
+import { processFlags } from "../permissions.ts";
+import { bubblewrapArguments, type HostRuntime, sealedEnvironment, sealedTemporaryDir } from "./bubblewrap.ts";
+
+/** The programs found on this machine. A missing one weakens what the process tier can promise. */
+export interface HostPrograms {
+  readonly deno: string;
+  /** In a compiled binary the program is itself, without `run` and flags. */
+  readonly standalone: boolean;
+  readonly prlimit: string | undefined;
+  readonly setpriv: string | undefined;
+  readonly sealed: HostRuntime | undefined;
+}
+
+export interface Command {
+  readonly program: string;
+  readonly args: string[];
+  readonly env: Record<string, string>;
+  /** How many wrappers stay alive above the program. */
+  readonly depth: number;
+}
+
+const megabyte = 1_048_576;
+
+/** Flags that hold for every cell. `--no-config` and the like: nothing outside the package decides. */
+function cellFlags(heapMb: number, isEvalGranted: boolean): string[] {
+  const v8 = [
+    `--max-old-space-size=${heapMb}`,
+    // A pattern that backtracks without end falls back to an engine that runs in linear time.
+    "--enable-experimental-regexp-engine-on-excessive-backtracks",
+    ...(isEvalGranted ? [] : ["--disallow-code-generation-from-strings"]),
+  ];
+  return [
+    "--quiet",
+    "--no-config",
+    "--no-lock",
+    "--no-prompt",
+    "--no-remote",
+    "--no-npm",
+    "--cached-only",
+    "--no-code-cache",
+    "--unstable-worker-options",
+    "--deny-import",
+    `--v8-flags=${v8.join(",")}`,
+  ];
+}
+
+export interface CellFiles {
+  /** The two bundles, `cell.js` first. */
+  readonly bundles: readonly [string, string];
+  readonly socket: string;
+  /** Private to this cell; outside the sealed tier only. */
+  readonly temporaryDir: string;
+}
+
+/** Throws when the description asks for what this machine or its tier cannot give. */
+export function cellCommand(
+  cell: CellDescription,
+  files: CellFiles,
+  host: HostPrograms,
+  environment: (name: string) => string | undefined,
+): Command {
+  const { grants, limits, tier } = cell;
+  const needs = { readable: files.bundles, socket: files.socket };
+  const temporaryDir = tier === "sealed" ? sealedTemporaryDir : files.temporaryDir;
+  const env: Record<string, string> = {
+    DENO_DIR: `${temporaryDir}/deno`,
+    DENO_CACHE_DB_MODE: "in-memory",
+    DENO_NO_UPDATE_CHECK: "1",
+    NO_COLOR: "1",
+    HOME: temporaryDir,
+    TMPDIR: temporaryDir,
+    ...(grants.run.length > 0 ? { PATH: "/usr/local/bin:/usr/bin:/bin" } : {}),
+    ...grantedEnvironment(grants, environment),
+  };
+  const program = host.standalone
+    ? [host.deno, "cell"]
+    : [host.deno, "run", ...cellFlags(limits.memoryMb, grants.eval), ...processFlags(grants, needs), files.bundles[0]];
+  const bounded = host.prlimit === undefined ? [] : [
+    host.prlimit,
+    "--core=0",
+    `--fsize=${limits.fileMb * megabyte}`,
+    `--nofile=${limits.fileDescriptors}`,
+    "--",
+  ];
+  if (tier === "sealed") {
+    if (host.sealed === undefined) throw new Error("Cannot start a sealed cell: bubblewrap does not work here");
+    const jail = bubblewrapArguments(cell, host.sealed, needs);
+    return command([...bounded, host.sealed.bwrap, ...jail, ...sealedEnvironment(env), "--", ...program], {}, 2);
+  }
+  if (grants.run.length > 0 || grants.ffi.length > 0) {
+    throw new Error("Cannot start a cell in the process tier: run and ffi are granted in the sealed tier only");
+  }
+  // The kernel's death signal reaches a suspended cell too, which cannot see its socket close.
+  const tied = host.setpriv === undefined ? [] : [host.setpriv, "--pdeathsig=KILL", "--no-new-privs", "--"];
+  return command([...tied, ...bounded, ...program], env, 0);
+}
+
+function grantedEnvironment(grants: Grants, environment: (name: string) => string | undefined) {
+  const granted: Record<string, string> = {};
+  for (const name of grants.env) {
+    const value = environment(name);
+    if (value !== undefined) granted[name] = value;
+  }
+  return granted;
+}
+
+function command([program = "", ...args]: string[], env: Record<string, string>, depth: number): Command {
+  return { program, args, env, depth };
+}
+
+export interface KernelFolders {
+  readonly main: string;
+  readonly config: string;
+  readonly dataDir: string;
+  readonly readable: readonly string[];
+  /** Holds the socket, and the temporary folders of cells in the process tier. */
+  readonly runFolder: string;
+  readonly socket: string;
+  readonly host: string;
+  readonly port: number;
+}
+
+/**
+ * The kernel's flags, each with its reason. There is no `--allow-run`, `--allow-ffi`, `--allow-sys` or
+ * `--allow-env`, and no host but its own address.
+ */
+export function kernelCommand(folders: KernelFolders, host: HostPrograms): Command {
+  const { dataDir, readable, runFolder, socket, port } = folders;
+  const address = folders.host.includes(":") ? `[${folders.host}]` : folders.host;
+  const flags = [
+    "--quiet",
+    "--no-prompt", // a question nobody answers would hang the service
+    `--config=${folders.config}`, // the import map
+    "--cached-only", // the kernel's own code never comes from the network
+    "--no-remote",
+    "--unstable-no-legacy-abort", // a request's signal aborts only when its caller went away
+    "--ignore-env", // libraries look for NODE_ENV and the like: there is none, and no refusal
+    `--allow-net=${address}:${port},unix:${socket}`, // listen for HTTP, and for cells
+    `--allow-read=${[dataDir, runFolder, ...readable].join(",")}`, // state, packages, the API reader's files
+    `--allow-write=${dataDir},${runFolder}`, // state; binding a socket is a write
+  ];
+  const args = host.standalone ? ["kernel"] : ["run", ...flags, folders.main, "kernel"];
+  return { program: host.deno, args, env: {}, depth: 0 };
+}

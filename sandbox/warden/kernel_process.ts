@@ -1,0 +1,154 @@
+/**
+ * One life of the kernel: its process, its pipe, its cells and its run folder.
+ *
+ * The run folder (mode 0700) holds the socket and the temporary folders of this life's cells; it goes with
+ * it. Whatever ends the process ends its cells first, because a cell without its kernel serves nobody.
+ *
+ * @module
+ */
+import type { Config } from "../../schemas/config.ts";
+import {
+  type FromWarden,
+  type KernelBoot,
+  type ToWarden,
+  toWardenSchema,
+  wardenLineBytesMax,
+} from "../../schemas/warden_protocol.ts";
+import { Cells } from "./cells.ts";
+import { type HostPrograms, kernelCommand } from "./command_line.ts";
+import { MessageWriter, readMessages } from "./lines.ts";
+
+export interface KernelOptions {
+  readonly host: HostPrograms;
+  readonly main: string;
+  readonly configFile: string;
+  readonly bundles: readonly [string, string];
+  readonly config: Config;
+  readonly boot: Omit<KernelBoot, "type" | "socket" | "port" | "pid" | "config">;
+  readonly runFolder: string;
+  readonly port: number;
+  /** Variables that Deno itself needs to find its cache. */
+  readonly env: Record<string, string>;
+  environment(name: string): string | undefined;
+  onListening(message: Extract<ToWarden, { type: "listening" }>): void;
+  log(message: string): void;
+}
+
+/** How the life ended. `drained`: it said so. */
+export interface KernelEnd {
+  readonly exitCode: number;
+  readonly signal: string | null;
+  readonly drained: boolean;
+}
+
+export class KernelProcess {
+  readonly ended: Promise<KernelEnd>;
+  readonly #child: Deno.ChildProcess;
+  readonly #cells: Cells;
+  readonly #pipe: MessageWriter<FromWarden | KernelBoot>;
+  readonly #socket: string;
+  #drained = false;
+
+  constructor(private readonly options: KernelOptions) {
+    const { boot, config, host, runFolder, port } = options;
+    this.#socket = `${runFolder}/s`;
+    const { program, args } = kernelCommand({
+      main: options.main,
+      config: options.configFile,
+      dataDir: boot.dataDir,
+      readable: [boot.bundledPlugins, ...boot.pluginFolders, boot.docsDir],
+      runFolder,
+      socket: this.#socket,
+      host: config.host,
+      port,
+    }, host);
+    this.#child = new Deno.Command(program, {
+      args,
+      env: options.env,
+      clearEnv: true,
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "inherit",
+    }).spawn();
+    this.#pipe = new MessageWriter(this.#child.stdin);
+    this.#cells = new Cells({
+      host,
+      bundles: options.bundles,
+      sampleIntervalMs: config.cells.sampleIntervalMs,
+      cellsMax: config.cells.awakeMax,
+      environment: options.environment,
+      report: (message) => this.#pipe.write(message),
+    });
+    this.#pipe.write({ type: "boot", ...boot, config, socket: this.#socket, port, pid: this.#child.pid });
+    this.ended = this.#run();
+  }
+
+  /** Asks for a drain; the kernel answers by ending. */
+  drain(): void {
+    this.#pipe.write({ type: "drain" });
+  }
+
+  kill(): void {
+    try {
+      this.#child.kill("SIGKILL");
+    } catch (error) {
+      if (!(error instanceof TypeError) && !(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+
+  async #run(): Promise<KernelEnd> {
+    const reading = this.#readMessages();
+    const { code, signal } = await this.#child.status;
+    await this.#cells.killAll();
+    await reading;
+    await Deno.remove(this.options.runFolder, { recursive: true });
+    return { exitCode: code, signal, drained: this.#drained };
+  }
+
+  async #readMessages(): Promise<void> {
+    try {
+      for await (const message of readMessages(this.#child.stdout, toWardenSchema, wardenLineBytesMax)) {
+        this.#receive(message);
+      }
+    } catch (error) {
+      // Fail closed: a kernel that does not keep to the protocol is not the one that was started.
+      this.options.log(`The kernel broke the protocol and is killed: ${String(error)}`);
+      this.kill();
+    }
+  }
+
+  #receive(message: ToWarden): void {
+    switch (message.type) {
+      case "start": {
+        const { description } = message;
+        this.#checkFolders(description);
+        return this.#cells.start(description, { socket: this.#socket, folder: this.options.runFolder });
+      }
+      case "locate":
+        return this.#cells.locate(message.cell);
+      case "kill":
+        return this.#cells.kill(message.cell, "asked");
+      case "listening":
+        return this.options.onListening(message);
+      case "drained":
+        this.#drained = true;
+    }
+  }
+
+  /** A kernel that was taken over still gets only cells over its own packages and plugin folders. */
+  #checkFolders({ packageDir, dataDir, grants }: { packageDir: string; dataDir: string; grants: { read: string[]; write: string[] } }): void {
+    const { dataDir: data, codeDir } = this.options.boot;
+    const isInside = (path: string, folder: string) => path.startsWith(`${folder}/`) && !path.includes("/..");
+    if (!isInside(packageDir, `${data}/packages`) || !isInside(dataDir, `${data}/plugins`)) {
+      throw new Error(`a cell over "${packageDir}" and "${dataDir}" is outside the data folder`);
+    }
+    for (const path of [...grants.read, ...grants.write]) {
+      if (path === packageDir || path === dataDir || isInside(path, packageDir) || isInside(path, dataDir)) continue;
+      for (const own of [data, codeDir]) {
+        if (path === own || isInside(path, own) || isInside(own, path === "/" ? "" : path) || path.includes("/..")) {
+          throw new Error(`a cell with a grant of "${path}" could reach Airlock's own files`);
+        }
+      }
+    }
+  }
+}

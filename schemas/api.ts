@@ -1,0 +1,154 @@
+/**
+ * Shapes of the HTTP API that are not problems: what callers send and what they get.
+ *
+ * The OpenAPI document is made from these. Pure.
+ *
+ * @module
+ */
+import { z } from "zod";
+import { grantsSchema, isolationSchema } from "./capabilities.ts";
+import { limitsSchema } from "./limits.ts";
+import { pluginIdSchema, pluginKinds } from "./manifest.ts";
+import { faultSchema } from "./problem.ts";
+
+/** Roles, weakest first: each may do what the ones before it may. */
+export const roles = ["viewer", "invoker", "operator", "admin"] as const;
+export const roleSchema = z.enum(roles);
+export type Role = z.infer<typeof roleSchema>;
+
+export function roleIncludes(held: Role, needed: Role): boolean {
+  return roles.indexOf(held) >= roles.indexOf(needed);
+}
+
+/** States of a plugin; see `kernel/lifecycle/transition.ts`. */
+export const pluginStates = [
+  "unloaded",
+  "loading",
+  "loaded",
+  "starting",
+  "running",
+  "suspended",
+  "sleeping",
+  "stopping",
+  "unloading",
+  "error",
+  "quarantined",
+] as const;
+export const pluginStateSchema = z.enum(pluginStates);
+export type PluginState = z.infer<typeof pluginStateSchema>;
+
+export const pluginStatusSchema = z.enum(["loading", "ready", "error", "disabled"]);
+export type PluginStatus = z.infer<typeof pluginStatusSchema>;
+
+const sha256Hex = z.string().regex(/^[0-9a-f]{64}$/);
+const instant = z.iso.datetime();
+/** Any JSON value. Not `z.json()`: that is recursive, and an OpenAPI document cannot hold it in place. */
+const jsonValue = z.unknown();
+
+export const pluginSchema = z.strictObject({
+  id: pluginIdSchema,
+  version: z.string(),
+  name: z.string().nullable(),
+  description: z.string().nullable(),
+  state: pluginStateSchema,
+  enabled: z.boolean(),
+  standing: z.enum(["admitted", "rejected"]),
+  status: pluginStatusSchema,
+  kind: z.enum(pluginKinds),
+  tier: z.enum(["tool", "system"]),
+  signed: z.boolean(),
+  packageSha256: z.string(),
+  isolation: isolationSchema,
+  pid: z.int().nullable(),
+  loadedAt: instant.nullable(),
+  lastActivityAt: instant.nullable(),
+  limits: limitsSchema.partial(),
+  restarts: z.int().nonnegative(),
+  breaker: z.enum(["closed", "open", "half_open"]),
+  actions: z.record(z.string(), z.strictObject({
+    description: z.string().nullable(),
+    stream: z.boolean(),
+    idempotent: z.boolean(),
+    concurrency: z.int(),
+    timeoutMs: z.int(),
+    input: jsonValue.nullable(),
+    output: jsonValue.nullable(),
+  })),
+  requested: z.record(z.string(), jsonValue),
+  granted: grantsSchema.partial(),
+  lastError: z.strictObject({
+    code: z.string(),
+    message: z.string(),
+    at: instant,
+    errors: z.array(faultSchema).optional(),
+  }).nullable(),
+});
+export type PluginView = z.infer<typeof pluginSchema>;
+
+export const ledgerPositionSchema = z.strictObject({
+  index: z.int().nonnegative(),
+  size: z.int().positive(),
+});
+
+export const invokeResultSchema = z.strictObject({
+  output: jsonValue,
+  durationMs: z.number().nonnegative(),
+  inputSha256: sha256Hex,
+  outputSha256: sha256Hex,
+  ledger: ledgerPositionSchema,
+});
+
+export const progressSchema = z.strictObject({
+  fraction: z.number().min(0).max(1),
+  note: z.string().max(1_024),
+});
+
+export const tokenRequestSchema = z.strictObject({
+  name: z.string().min(1).max(128).regex(/^[^\p{C}]+$/u, "must be printable"),
+  role: roleSchema,
+});
+
+export const tokenSchema = z.strictObject({
+  id: z.string(),
+  name: z.string(),
+  role: roleSchema,
+  createdAt: instant,
+  revokedAt: instant.nullable(),
+});
+export type TokenView = z.infer<typeof tokenSchema>;
+
+/** A token just made: the only answer that ever shows the secret. */
+export const tokenCreatedSchema = tokenSchema.extend({ token: z.string() });
+
+export const ledgerEntrySchema = z.strictObject({
+  index: z.int().nonnegative(),
+  leafHash: sha256Hex,
+  line: z.string(),
+});
+export type LedgerEntry = z.infer<typeof ledgerEntrySchema>;
+
+export const checkpointSchema = z.strictObject({
+  origin: z.string(),
+  size: z.int().nonnegative(),
+  rootHash: z.base64(),
+  note: z.string(),
+});
+export type CheckpointView = z.infer<typeof checkpointSchema>;
+
+export const healthSchema = z.strictObject({
+  status: z.literal("ok"),
+  pid: z.int(),
+  uptimeMs: z.number(),
+});
+
+export const readinessSchema = z.strictObject({ status: z.enum(["ready", "starting", "draining"]) });
+
+export const grantsViewSchema = z.strictObject({
+  requested: z.record(z.string(), jsonValue),
+  granted: grantsSchema,
+  operator: z.record(z.string(), jsonValue),
+});
+
+export function listSchema<T extends z.ZodType>(item: T) {
+  return z.strictObject({ items: z.array(item), next: z.string().nullable() });
+}

@@ -1,0 +1,74 @@
+/**
+ * The operator's configuration: `airlock.jsonc`, over which environment and flags win.
+ *
+ * Every limit, queue and deadline of the kernel has its name here. Pure.
+ *
+ * @module
+ */
+import { z } from "zod";
+import { operatorGrantsSchema } from "./capabilities.ts";
+import { limitCapsSchema } from "./limits.ts";
+import { pluginIdSchema } from "./manifest.ts";
+
+const ms = (initial: number, description: string) =>
+  z.int().min(1).max(86_400_000).default(initial).describe(description);
+const count = (initial: number, description: string) =>
+  z.int().min(1).max(10_000_000).default(initial).describe(description);
+const bytes = (initial: number, description: string) =>
+  z.int().min(1).max(1_073_741_824).default(initial).describe(description);
+
+export const configSchema = z.strictObject({
+  $schema: z.string().optional().describe("For completion in an editor."),
+  host: z.string().min(1).default("127.0.0.1").describe("The address to listen on."),
+  port: z.int().min(0).max(65_535).default(8787).describe("0 picks a free port."),
+  data: z.string().min(1).default("data").describe("The data folder."),
+  plugins: z.array(z.string().min(1)).max(64).default([])
+    .describe("Folders that hold one folder for each plugin, beside the bundled ones."),
+  dev: z.boolean().default(false)
+    .describe("Read a package again at each start of its cell, and log at level debug."),
+  log: z.strictObject({
+    level: z.enum(["debug", "info", "warning", "error"]).default("info").describe(
+      "The least that is logged.",
+    ),
+  }).prefault({}).describe("The log, on stderr."),
+  http: z.strictObject({
+    bodyBytesMax: bytes(16_777_216, "Largest request body."),
+    bodyTimeoutMs: ms(30_000, "A body must have arrived in this time."),
+    drainTimeoutMs: ms(10_000, "At shutdown, calls under way get this long."),
+  }).prefault({}).describe("The HTTP server."),
+  cells: z.strictObject({
+    tier: z.enum(["auto", "process", "sealed"]).default("auto")
+      .describe("auto: sealed where it works. process: never sealed. sealed: refuse to start without it."),
+    lower: z.array(pluginIdSchema).max(10_000).default([])
+      .describe("Plugins that the operator runs in the process tier although sealed works."),
+    awakeMax: count(256, "Cells alive at once."),
+    startTimeoutMs: ms(10_000, "From spawn to ready."),
+    helloTimeoutMs: ms(1_000, "A connection must present its token in this time."),
+    helloPendingMax: count(64, "Connections that may wait to present their token."),
+    stopTimeoutMs: ms(2_000, "A plugin's stop() gets this long, then the cell is killed."),
+    abortGraceMs: ms(50, "After the deadline of a call, before its cell is killed."),
+    callsPendingMax: count(256, "Calls under way and waiting, for each plugin."),
+    frameBytesMax: bytes(33_554_432, "Largest frame, both ways."),
+    streamWindowChars: count(262_144, "Characters of one stream under way to its reader."),
+    sampleIntervalMs: ms(50, "How often the warden looks at each cell."),
+    logLinesMax: count(500, "Lines of log kept for each plugin."),
+  }).prefault({}).describe("Cells, the processes that plugins run in."),
+  limits: limitCapsSchema.default({}).describe("Caps over what any manifest asks."),
+  grants: z.record(pluginIdSchema, operatorGrantsSchema).default({})
+    .describe("What each plugin, by id, is granted of what it requests."),
+  ledger: z.strictObject({
+    origin: z.string().regex(/^[^\s+]{1,128}$/).optional()
+      .describe("Name of the log, in its key and checkpoints. Settled when the ledger is made."),
+    batchRecordsMax: z.int().min(1).max(256).default(256).describe("Records written and synced together."),
+    queueRecordsMax: count(65_536, "Records that may wait for the disk."),
+    valueBytesMax: z.int().min(0).max(1_048_576).default(4_096)
+      .describe("Inputs and outputs up to this size are kept beside their salt."),
+    commitmentsMax: count(1_000_000, "Commitments whose salt is kept; the oldest go first."),
+    refusalsWindowMs: ms(10_000, "Refused tokens are written once in this time, with a count."),
+  }).prefault({}).describe("The ledger."),
+  tokensMax: count(10_000, "Tokens that exist at once."),
+  pluginsMax: count(1_000, "Plugins at once."),
+  packageBytesMax: bytes(268_435_456, "Largest package."),
+  packageFilesMax: count(10_000, "Most files in a package."),
+});
+export type Config = z.infer<typeof configSchema>;

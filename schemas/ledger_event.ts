@@ -1,0 +1,89 @@
+/**
+ * Ledger events: what may stand in the ledger, type by type.
+ *
+ * Each type has an allow-list of fields. Scalars are integers and strings only. A field that ends in
+ * `Commitment` is the hex of a salted SHA-256 (see `kernel/ledger/`): inputs, outputs and any text that a
+ * plugin or a caller chose enter in no other way. Pure.
+ *
+ * @module
+ */
+import { z } from "zod";
+import { isolationSchema, permissionNames } from "./capabilities.ts";
+import { problemCodeSchema } from "./problem.ts";
+
+const sha256Hex = z.string().regex(/^[0-9a-f]{64}$/);
+const requestId = z.string().regex(/^[0-9A-Za-z-]{1,64}$/);
+const tokenId = z.string().regex(/^[0-9A-Za-z_-]{1,64}$/);
+const nat = z.int().nonnegative();
+const grantedScopes = z.partialRecord(
+  z.enum([...permissionNames, "eval"]),
+  z.array(z.string().max(1_024)).max(256),
+);
+
+/** The `data` of each event type. */
+export const ledgerEventData = {
+  "ledger.created": z.strictObject({ origin: z.string(), keys: z.array(z.string()).min(1) }),
+  "ledger.recovered": z.strictObject({ bytesCut: nat, cutSha256: sha256Hex }),
+  "kernel.started": z.strictObject({ version: z.string(), deno: z.string(), tier: isolationSchema, configSha256: sha256Hex }),
+  "kernel.stopped": z.strictObject({ reason: z.enum(["drained", "forced", "failed"]) }),
+  "plugin.admitted": z.strictObject({ packageSha256: sha256Hex, signed: z.enum(["yes", "no"]) }),
+  "plugin.rejected": z.strictObject({ folderCommitment: sha256Hex, reasonCommitment: sha256Hex, code: problemCodeSchema }),
+  "plugin.started": z.strictObject({ isolation: isolationSchema, packageSha256: sha256Hex, granted: grantedScopes }),
+  "plugin.stopped": z.strictObject({ reason: z.enum(["operator", "idle", "shutdown", "reload", "per-call"]) }),
+  "plugin.failed": z.strictObject({ code: problemCodeSchema, reasonCommitment: sha256Hex }),
+  "plugin.crashed": z.strictObject({ exitCode: z.int(), signal: z.string().max(16), calls: nat }),
+  "plugin.killed": z.strictObject({ code: problemCodeSchema, calls: nat }),
+  "plugin.enabled": z.strictObject({}),
+  "plugin.disabled": z.strictObject({}),
+  "plugin.loaded": z.strictObject({ packageSha256: sha256Hex }),
+  "plugin.unloaded": z.strictObject({}),
+  "grant.changed": z.strictObject({ granted: grantedScopes }),
+  "call.accepted": z.strictObject({ action: z.string(), request: requestId, inputCommitment: sha256Hex }),
+  "call.completed": z.strictObject({
+    action: z.string(),
+    request: requestId,
+    accepted: nat,
+    durationUs: nat,
+    outputCommitment: sha256Hex,
+  }),
+  "call.failed": z.strictObject({
+    action: z.string(),
+    request: requestId,
+    accepted: nat,
+    durationUs: nat,
+    code: problemCodeSchema,
+    detailCommitment: sha256Hex,
+  }),
+  "call.refused": z.strictObject({ request: requestId, code: problemCodeSchema, targetCommitment: sha256Hex }),
+  "request.refused": z.strictObject({ request: requestId, code: problemCodeSchema, targetCommitment: sha256Hex }),
+  "token.created": z.strictObject({ token: tokenId, role: z.string(), nameCommitment: sha256Hex }),
+  "token.revoked": z.strictObject({ token: tokenId }),
+  "token.refused": z.strictObject({ count: z.int().positive(), windowMs: nat }),
+} as const;
+
+export type LedgerEventType = keyof typeof ledgerEventData;
+export type LedgerEventData<T extends LedgerEventType> = z.infer<(typeof ledgerEventData)[T]>;
+
+export const ledgerEventTypes = Object.keys(ledgerEventData) as [LedgerEventType, ...LedgerEventType[]];
+
+/** What a record's data is made of: integers and strings, in lists and objects. */
+export type LedgerValue = string | number | LedgerValue[] | { [key: string]: LedgerValue };
+const ledgerValue: z.ZodType<LedgerValue> = z.lazy(() =>
+  z.union([z.string(), z.int(), z.array(ledgerValue), z.record(z.string(), ledgerValue)])
+);
+
+/**
+ * One record, in its fixed key order. A reader takes types that it does not know: a log outlives the
+ * version that wrote it.
+ */
+export const ledgerRecordSchema = z.strictObject({
+  v: z.literal(1),
+  seq: nat,
+  time: z.iso.datetime({ precision: 3 }),
+  type: z.string().max(64).regex(/^[a-z]+\.[a-z]+$/),
+  actor: z.string().max(128),
+  plugin: z.string().max(256),
+  data: z.record(z.string(), ledgerValue),
+  prev: sha256Hex,
+});
+export type LedgerRecord = z.infer<typeof ledgerRecordSchema>;

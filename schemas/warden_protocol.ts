@@ -1,0 +1,82 @@
+/**
+ * The warden protocol: one JSON object a line, over the kernel's stdin and stdout.
+ *
+ * The kernel can ask for a cell, for a signal to one, and for nothing else: it names no program, no flag
+ * and no path of a program. Both ends parse what they receive; a line above {@linkcode wardenLineBytesMax}
+ * or outside the schema ends the kernel. Pure.
+ *
+ * @module
+ */
+import { z } from "zod";
+import { grantsSchema, isolationSchema } from "./capabilities.ts";
+import { limitsSchema } from "./limits.ts";
+
+export const wardenLineBytesMax = 1_048_576;
+
+const cellId = z.string().regex(/^[0-9a-z]{1,32}$/);
+const absolutePath = z.string().min(1).max(4_096).startsWith("/").regex(/^[^\0\r\n]*$/);
+
+/** All that describes a cell to the warden. Paths were computed by the kernel and are checked again. */
+export const cellDescriptionSchema = z.strictObject({
+  cell: cellId,
+  token: z.string().regex(/^[0-9a-f]{64}$/),
+  tier: isolationSchema,
+  packageDir: absolutePath,
+  dataDir: absolutePath,
+  grants: grantsSchema,
+  limits: limitsSchema,
+});
+export type CellDescription = z.infer<typeof cellDescriptionSchema>;
+
+/** Why the warden killed a cell by itself. */
+export const wardenKillReasons = ["LIMIT_MEMORY"] as const;
+
+/** Kernel → warden. */
+export const toWardenSchema = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("start"), description: cellDescriptionSchema }),
+  z.strictObject({ type: z.literal("locate"), cell: cellId }),
+  z.strictObject({ type: z.literal("kill"), cell: cellId }),
+  z.strictObject({
+    type: z.literal("listening"),
+    port: z.int().min(1).max(65_535),
+    plugins: z.array(z.strictObject({ id: z.string(), version: z.string(), status: z.string() })),
+    plural: z.int().nonnegative(),
+    example: z.string().max(4_096),
+  }),
+  z.strictObject({ type: z.literal("drained") }),
+]);
+export type ToWarden = z.infer<typeof toWardenSchema>;
+
+/** Warden → kernel. */
+export const fromWardenSchema = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("started"), cell: cellId }),
+  z.strictObject({ type: z.literal("refused"), cell: cellId, message: z.string() }),
+  z.strictObject({ type: z.literal("located"), cell: cellId, pid: z.int().positive().nullable() }),
+  z.strictObject({ type: z.literal("log"), cell: cellId, text: z.string() }),
+  z.strictObject({
+    type: z.literal("ended"),
+    cell: cellId,
+    exitCode: z.int(),
+    signal: z.string().nullable(),
+    killed: z.enum([...wardenKillReasons, "asked"]).nullable(),
+  }),
+  z.strictObject({ type: z.literal("drain") }),
+]);
+export type FromWarden = z.infer<typeof fromWardenSchema>;
+
+/** What the warden tells a kernel in its first line. */
+export const kernelBootSchema = z.strictObject({
+  type: z.literal("boot"),
+  config: z.unknown(),
+  dataDir: absolutePath,
+  bundledPlugins: absolutePath,
+  pluginFolders: z.array(absolutePath),
+  codeDir: absolutePath,
+  docsDir: absolutePath,
+  socket: absolutePath,
+  port: z.int().min(0).max(65_535),
+  tier: isolationSchema,
+  tierReason: z.string(),
+  pid: z.int().positive(),
+});
+export type KernelBoot = z.infer<typeof kernelBootSchema>;
