@@ -76,6 +76,8 @@ export class LiveCell {
   #connection: Deno.Conn | undefined;
   #nextId = 1;
   #fate: { error: ProblemError; culprit: number | undefined } | undefined;
+  /** What the plugin's code died of, in its own words. */
+  #failure: string | undefined;
   #drained: PromiseWithResolvers<void> | undefined;
   #isReady = false;
   #isDraining = false;
@@ -188,6 +190,7 @@ export class LiveCell {
     if (signal === "SIGXFSZ" || exitCode === 128 + 25) {
       return this.#problem("LIMIT_DISK", "the plugin wrote a file above its limit");
     }
+    if (this.#failure !== undefined) return this.#problem("PLUGIN_CRASHED", `its code failed: ${this.#failure}`);
     return this.#problem("PLUGIN_CRASHED", `its cell ended with ${signal ?? `exit code ${exitCode}`}`);
   }
 
@@ -241,10 +244,7 @@ export class LiveCell {
         this.#isReady = true;
         return this.#ready.resolve();
       case "failed":
-        this.#fate ??= {
-          error: this.#problem("PLUGIN_CRASHED", `its code failed: ${message.message}`),
-          culprit: undefined,
-        };
+        this.#failure = message.message;
         return;
       case "log":
         return this.options.onLog(message.level, withFields(message.message, message.fields));

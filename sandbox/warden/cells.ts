@@ -8,6 +8,7 @@
  */
 import type { CellDescription, FromWarden, wardenKillReasons } from "../../schemas/warden_protocol.ts";
 import { workerPermissions } from "../permissions.ts";
+import { checkDescription, type OwnFolders } from "./check_description.ts";
 import { cellCommand, type HostPrograms } from "./command_line.ts";
 import { anonymousBytes, innermostChild, programOf } from "./proc.ts";
 
@@ -16,6 +17,7 @@ export interface CellsOptions {
   readonly bundles: readonly [string, string];
   readonly sampleIntervalMs: number;
   readonly cellsMax: number;
+  readonly own: OwnFolders;
   environment(name: string): string | undefined;
   report(message: FromWarden): void;
 }
@@ -54,6 +56,7 @@ export class Cells {
       if (this.#running.size >= this.options.cellsMax) {
         throw new Error(`Cannot start cell "${cell}": ${this.options.cellsMax} cells are alive`);
       }
+      checkDescription(description, this.options.own);
       const running = this.#spawn(description, run);
       this.#running.set(cell, running);
       const end = this.#untilEnd(running).finally(() => this.#ends.delete(end));

@@ -76,6 +76,7 @@ export class KernelProcess {
       bundles: options.bundles,
       sampleIntervalMs: config.cells.sampleIntervalMs,
       cellsMax: config.cells.awakeMax,
+      own: boot,
       environment: options.environment,
       report: (message) => this.#pipe.write(message),
     });
@@ -119,11 +120,8 @@ export class KernelProcess {
 
   #receive(message: ToWarden): void {
     switch (message.type) {
-      case "start": {
-        const { description } = message;
-        this.#checkFolders(description);
-        return this.#cells.start(description, { socket: this.#socket, folder: this.options.runFolder });
-      }
+      case "start":
+        return this.#cells.start(message.description, { socket: this.#socket, folder: this.options.runFolder });
       case "locate":
         return this.#cells.locate(message.cell);
       case "kill":
@@ -132,23 +130,6 @@ export class KernelProcess {
         return this.options.onListening(message);
       case "drained":
         this.#drained = true;
-    }
-  }
-
-  /** A kernel that was taken over still gets only cells over its own packages and plugin folders. */
-  #checkFolders({ packageDir, dataDir, grants }: { packageDir: string; dataDir: string; grants: { read: string[]; write: string[] } }): void {
-    const { dataDir: data, codeDir } = this.options.boot;
-    const isInside = (path: string, folder: string) => path.startsWith(`${folder}/`) && !path.includes("/..");
-    if (!isInside(packageDir, `${data}/packages`) || !isInside(dataDir, `${data}/plugins`)) {
-      throw new Error(`a cell over "${packageDir}" and "${dataDir}" is outside the data folder`);
-    }
-    for (const path of [...grants.read, ...grants.write]) {
-      if (path === packageDir || path === dataDir || isInside(path, packageDir) || isInside(path, dataDir)) continue;
-      for (const own of [data, codeDir]) {
-        if (path === own || isInside(path, own) || isInside(own, path === "/" ? "" : path) || path.includes("/..")) {
-          throw new Error(`a cell with a grant of "${path}" could reach Airlock's own files`);
-        }
-      }
     }
   }
 }
