@@ -6,7 +6,7 @@
  * @module
  */
 import { z } from "zod";
-import { grantsSchema, isolationSchema, operatorGrantsSchema } from "./capabilities.ts";
+import { grantsSchema, isolationSchema } from "./capabilities.ts";
 import { limitsSchema } from "./limits.ts";
 import { pluginIdSchema, pluginKinds } from "./manifest.ts";
 import { faultSchema } from "./problem.ts";

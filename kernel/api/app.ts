@@ -75,9 +75,16 @@ async function answerUnrouted(app: Api, kernel: ApiKernel, c: ApiContext): Promi
     app.router.match(routable, path)[0].some(([[, route]]) => route.method === routable)
   );
   if (allowed.length === 0) {
-    return await answerProblem(kernel, new ProblemError("NOT_FOUND", `Cannot find "${path}": no such address`), c);
+    return await answerProblem(
+      kernel,
+      new ProblemError("NOT_FOUND", `Cannot find "${path}": no such address`),
+      c,
+    );
   }
   if (allowed.includes("GET")) allowed.push("HEAD");
-  const problem = new ProblemError("METHOD_NOT_ALLOWED", `Cannot ${method} "${path}": it takes ${allowed.join(", ")}`);
+  const problem = new ProblemError(
+    "METHOD_NOT_ALLOWED",
+    `Cannot ${method} "${path}": it takes ${allowed.join(", ")}`,
+  );
   return await answerProblem(kernel, problem, c, { allow: allowed.join(", ") });
 }

@@ -8,7 +8,8 @@
 import { join } from "node:path";
 import type { Api, ApiContext } from "./context.ts";
 
-const policy = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const policy =
+  "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const page = `<!doctype html>
 <html lang="en">
@@ -24,7 +25,8 @@ const page = `<!doctype html>
 `;
 
 // No validator badge: it would tell an outside service the address of this one.
-const start = `SwaggerUIBundle({ url: "/openapi.json", dom_id: "#reader", deepLinking: true, validatorUrl: null });
+const start =
+  `SwaggerUIBundle({ url: "/openapi.json", dom_id: "#reader", deepLinking: true, validatorUrl: null });
 `;
 
 /** Type by name of the package's files that the page needs. */

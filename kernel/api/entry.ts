@@ -112,7 +112,10 @@ class KernelLife {
       await this.#pipe.flush();
       await this.#end(exitCodes.ended);
     } catch (error) {
-      await this.#end(exitCodes.failed, `Cannot drain: ${error instanceof Error ? error.message : String(error)}`);
+      await this.#end(
+        exitCodes.failed,
+        `Cannot drain: ${error instanceof Error ? error.message : String(error)}`,
+      );
     }
   }
 
@@ -134,7 +137,8 @@ function listening(kernel: Kernel, port: number): ToWarden {
       status: lastError === null ? status : `${status}: ${lastError.message}`,
     })),
     plural: plugins.length,
-    example: `curl -s ADDRESS/v1/plugins/hello/actions/greet -H "authorization: Bearer $(cat 'DATA/admin.token')" ` +
+    example:
+      `curl -s ADDRESS/v1/plugins/hello/actions/greet -H "authorization: Bearer $(cat 'DATA/admin.token')" ` +
       `-H 'content-type: application/json' -d '{"name":"world"}'`,
   };
 }

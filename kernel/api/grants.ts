@@ -40,7 +40,8 @@ export function registerGrants(app: Api, kernel: ApiKernel): void {
       operationId: "setGrants",
       tags: ["grants"],
       summary: "Replace a plugin's grants",
-      description: "Needs the role `operator`. Never more than the plugin requests; what is left out is not granted.",
+      description:
+        "Needs the role `operator`. Never more than the plugin requests; what is left out is not granted.",
       security: [{ bearer: [] }],
       middleware: [requireRole(kernel, "operator"), acceptJsonBody(kernel, { required: true })] as const,
       request: {

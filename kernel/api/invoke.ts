@@ -32,7 +32,8 @@ const invokeRoute = createRoute({
   operationId: "invokeAction",
   tags: ["plugins"],
   summary: "Invoke an action",
-  description: "Needs the role `invoker`. With `Accept: text/event-stream` the answer is a stream of the events " +
+  description:
+    "Needs the role `invoker`. With `Accept: text/event-stream` the answer is a stream of the events " +
     "`TOKEN` (data: one JSON value) and `PROGRESS`, then `COMPLETE` (data: what the JSON answer would be) or " +
     "`ERROR` (data: the problem). A call that fails before its first event is answered with its problem. " +
     "No body stands for the input `{}`.",
@@ -43,10 +44,13 @@ const invokeRoute = createRoute({
   },
   responses: {
     200: {
-      description: "The action's output. `inputSha256` covers the bytes of the body, `outputSha256` those of `output`.",
+      description:
+        "The action's output. `inputSha256` covers the bytes of the body, `outputSha256` those of `output`.",
       content: {
         "application/json": { schema: invokeResultSchema.meta({ id: "InvokeResult" }) },
-        "text/event-stream": { schema: progressSchema.meta({ id: "Progress", description: "Data of PROGRESS" }) },
+        "text/event-stream": {
+          schema: progressSchema.meta({ id: "Progress", description: "Data of PROGRESS" }),
+        },
       },
     },
     ...tokenProblems(...bodyProblems, ...callProblems),
@@ -82,23 +86,19 @@ function acceptsEventStream(accept: string | null): boolean {
   return accept !== null && /(?:^|,)\s*text\/event-stream\s*(?:[;,]|$)/i.test(accept);
 }
 
-const encoder = new TextEncoder();
-const head = encoder.encode('{"output":');
+// Fatal, and nothing stripped: what it decodes is sent as the very bytes that `outputSha256` covers.
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 function answerAsJson(c: ApiContext, result: CallResult): Response {
-  const { output } = result;
-  const tail = resultTail(result);
-  const body = new Uint8Array(head.length + output.length + tail.length);
-  body.set(head);
-  body.set(output, head.length);
-  // All of the tail is ASCII: as many bytes as characters.
-  encoder.encodeInto(tail, body.subarray(head.length + output.length));
-  return new Response(body, { headers: answerHeaders(c, "application/json", result.checkpoint) });
+  return new Response(resultText(result), {
+    headers: answerHeaders(c, "application/json", result.checkpoint),
+  });
 }
 
-function resultTail({ durationMs, inputSha256, outputSha256, ledger }: CallResult): string {
-  return `,"durationMs":${durationMs},"inputSha256":"${inputSha256}","outputSha256":"${outputSha256}"` +
-    `,"ledger":{"index":${ledger.index},"size":${ledger.size}}}`;
+/** The answer, output set in as it is. A string: Deno sends one in half the time that bytes take. */
+function resultText({ output, durationMs, inputSha256, outputSha256, ledger }: CallResult): string {
+  return `{"output":${utf8.decode(output)},"durationMs":${durationMs},"inputSha256":"${inputSha256}",` +
+    `"outputSha256":"${outputSha256}","ledger":{"index":${ledger.index},"size":${ledger.size}}}`;
 }
 
 /**
@@ -116,7 +116,7 @@ async function answerAsStream(kernel: ApiKernel, c: ApiContext, call: Call): Pro
       progress: ({ fraction, note }) => events.sendProgress(JSON.stringify({ fraction, note })),
     },
   }).then((result) => {
-    events.end("COMPLETE", `{"output":${new TextDecoder().decode(result.output)}${resultTail(result)}`);
+    events.end("COMPLETE", resultText(result));
     return result.checkpoint;
   }, (error) => {
     if (events.state === "waiting") {

@@ -38,7 +38,7 @@ export async function readBody(request: Request, limits: BodyLimits): Promise<By
   if (Number(declared) > limits.bodyBytesMax) throw bodyTooLarge(limits);
   const bytes = declared === null && request.body !== null
     ? await readPieces(request.body, limits)
-    : await withinDeadline(request.bytes(), limits);
+    : await readWhole(request.bytes(), limits);
   if (bytes.length > 0) checkContentType(contentType);
   return bytes;
 }
@@ -77,7 +77,9 @@ export function acceptJsonBody(
 /** Only `application/json`, in UTF-8: what a form or `fetch` of another site sends unasked is refused. */
 function checkContentType(contentType: string | null): void {
   if (contentType === "application/json") return;
-  if (contentType !== null && /^application\/json[ \t]*(?:;[ \t]*charset="?utf-8"?[ \t]*)?$/i.test(contentType)) {
+  if (
+    contentType !== null && /^application\/json[ \t]*(?:;[ \t]*charset="?utf-8"?[ \t]*)?$/i.test(contentType)
+  ) {
     return;
   }
   const state = contentType === null ? "it has no content type" : `its content type is "${contentType}"`;
@@ -122,17 +124,28 @@ async function readPieces(body: ReadableStream<Uint8Array>, limits: BodyLimits):
   }
 }
 
-function withinDeadline(reading: Promise<Bytes>, limits: BodyLimits): Promise<Bytes> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(bodyTimeout(limits)), limits.bodyTimeoutMs);
-    reading.then((bytes) => {
-      clearTimeout(timer);
-      resolve(bytes);
-    }, (cause) => {
-      clearTimeout(timer);
-      reject(bodyLost(cause));
-    });
+/** A small body came along with its head: it is there after two microtasks, and then needs no timer. */
+const promptTicks = 4;
+
+/** Reads a body of declared length. */
+async function readWhole(reading: Promise<Bytes>, limits: BodyLimits): Promise<Bytes> {
+  let prompt: Bytes | undefined;
+  const arrived = reading.then((bytes) => prompt = bytes, (cause) => {
+    throw bodyLost(cause);
   });
+  // A failure is told below, by the race.
+  arrived.catch(() => undefined);
+  for (let tick = 0; tick < promptTicks; tick += 1) {
+    await undefined;
+    if (prompt !== undefined) return prompt;
+  }
+  const { promise: expired, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(bodyTimeout(limits)), limits.bodyTimeoutMs);
+  try {
+    return await Promise.race([arrived, expired]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 function bodyTooLarge({ bodyBytesMax }: BodyLimits): ProblemError {
@@ -140,7 +153,10 @@ function bodyTooLarge({ bodyBytesMax }: BodyLimits): ProblemError {
 }
 
 function bodyTimeout({ bodyTimeoutMs }: BodyLimits): ProblemError {
-  return new ProblemError("BODY_TIMEOUT", `Cannot read the body: it did not arrive within ${bodyTimeoutMs} ms`);
+  return new ProblemError(
+    "BODY_TIMEOUT",
+    `Cannot read the body: it did not arrive within ${bodyTimeoutMs} ms`,
+  );
 }
 
 function bodyLost(cause: unknown): ProblemError {

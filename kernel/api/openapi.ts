@@ -22,7 +22,8 @@ export function registerOpenApi(app: Api, { version }: Pick<ApiKernel, "version"
       info: {
         title: "Airlock",
         version,
-        description: "Runs plugins that you did not write. Every failure is `application/problem+json` with a " +
+        description:
+          "Runs plugins that you did not write. Every failure is `application/problem+json` with a " +
           "`code` of a closed set; every answer to a write carries the signed checkpoint that covers it.",
       },
       servers: [{ url: "/" }],

@@ -85,7 +85,8 @@ function registerVerb(app: Api, kernel: ApiKernel, verb: LifecycleVerb, summary:
       operationId: `${verb}Plugin`,
       tags: ["plugins"],
       summary,
-      description: "Needs the role `operator`. Answers once the plugin has settled; repeating it succeeds. No body.",
+      description:
+        "Needs the role `operator`. Answers once the plugin has settled; repeating it succeeds. No body.",
       security: [{ bearer: [] }],
       middleware: [requireRole(kernel, "operator"), acceptJsonBody(kernel, { required: false })] as const,
       request: { params },

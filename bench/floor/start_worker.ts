@@ -1,0 +1,3 @@
+const message: { type: string } = { type: "ready" };
+self.postMessage(message);
+export {};
