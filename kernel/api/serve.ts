@@ -41,8 +41,11 @@ export function serveApi({ kernel, host, port, swaggerUiFolder, signal }: ServeA
     finished: server.finished,
     shutdown: async () => {
       const timer = setTimeout(() => overdue.abort(), kernel.config.http.drainTimeoutMs);
-      await server.shutdown();
-      clearTimeout(timer);
+      try {
+        await server.shutdown();
+      } finally {
+        clearTimeout(timer);
+      }
     },
   };
 }

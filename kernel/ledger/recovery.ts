@@ -98,7 +98,6 @@ class LogScanner implements LogScan {
     if (firstIndex !== this.tree.size) return this.#endLog(path, 0, "has no file before it");
     for (const { offsetBytes, endBytes } of splitLines(bytes)) {
       const index = this.tree.size;
-      if (index === Math.max(this.anchor.size, firstIndex)) this.unanchored.push({ path, offsetBytes });
       try {
         if (index === firstIndex + fileRecordsMax) throw new RecordError("is one too many in its file");
         if (endBytes === undefined) throw new RecordError("is torn");
@@ -107,6 +106,7 @@ class LogScanner implements LogScan {
         if (!(error instanceof RecordError)) throw error;
         return this.#endLog(path, offsetBytes, error.message, error);
       }
+      if (index === Math.max(this.anchor.size, firstIndex)) this.unanchored.push({ path, offsetBytes });
       if (this.tree.size === this.anchor.size) this.#checkRoot(path);
     }
   }
@@ -164,15 +164,20 @@ export async function cutLog(
   index: number,
   cut: LogScan["cut"],
 ): Promise<void> {
-  const [first, ...rest] = cut;
-  if (first === undefined) return;
+  if (cut.length === 0) return;
   await keepAside(files, folder, index, cut);
-  await withFile(files, first.path, { read: true, write: true }, async (file) => {
-    await file.truncate(first.offsetBytes);
+  for (const { path, offsetBytes } of cut) {
+    if (offsetBytes === 0) await files.remove(path);
+    else await truncateFile(files, path, offsetBytes);
+  }
+  await syncFolder(files, dirname(cut[0].path));
+}
+
+async function truncateFile(files: LedgerFiles, path: string, bytes: number): Promise<void> {
+  await withFile(files, path, { read: true, write: true }, async (file) => {
+    await file.truncate(bytes);
     await file.sync();
   });
-  for (const { path } of rest) await files.remove(path);
-  await syncFolder(files, dirname(first.path));
 }
 
 async function keepAside(

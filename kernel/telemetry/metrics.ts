@@ -7,8 +7,8 @@
  *
  * @module
  */
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { ProblemCode } from "../../schemas/problem.ts";
+import { Exposition, expositionType, type NumberSeries } from "./exposition.ts";
 
 export const cellStartReasons = ["operator", "wake", "restart", "reload", "per-call"] as const;
 export type CellStartReason = (typeof cellStartReasons)[number];
@@ -40,7 +40,7 @@ export interface Metrics {
   /** A batch of entries that is on disk. */
   ledgerCommitted(batch: { entries: number; durationMs: number }): void;
   /** In the text format, version 0.0.4. */
-  render(): Promise<string>;
+  render(): string;
   readonly contentType: string;
 }
 
@@ -55,12 +55,12 @@ const entriesBuckets = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 /** One plugin's action, its labels resolved once. */
 interface CallSeries {
   readonly duration: { observe(seconds: number): void };
-  readonly ended: (code: string) => Counter.Internal;
+  readonly ended: (code: string) => NumberSeries;
 }
 
 export function createMetrics(): Metrics {
-  const registry = new Registry();
-  const families = createFamilies(registry);
+  const exposition = new Exposition();
+  const families = createFamilies(exposition);
   const calls = createCallSeries(families);
   const routes = new Set<string>();
   const refusals = memoize((code: string) => families.refusals.labels(code));
@@ -91,14 +91,14 @@ export function createMetrics(): Metrics {
     refused: (code) => refusals(code).inc(),
     cellStarted: ({ plugin, reason }) => families.cellStarts.labels(calls.plugin(plugin), reason).inc(),
     cellEnded: ({ plugin, reason }) => families.cellEnds.labels(calls.plugin(plugin), reason).inc(),
-    cellsAwake: (count) => families.cellsAwake.set(count),
+    cellsAwake: (count) => families.cellsAwake.labels().set(count),
     ledgerCommitted({ entries, durationMs }) {
-      families.ledgerEntries.inc(entries);
-      families.ledgerBatch.observe(entries);
-      families.ledgerCommit.observe(durationMs / 1_000);
+      families.ledgerEntries.labels().inc(entries);
+      families.ledgerBatch.labels().observe(entries);
+      families.ledgerCommit.labels().observe(durationMs / 1_000);
     },
-    render: () => registry.metrics(),
-    contentType: registry.contentType,
+    render: () => exposition.render(),
+    contentType: expositionType,
   };
 }
 
@@ -130,63 +130,53 @@ function createCallSeries(families: ReturnType<typeof createFamilies>) {
   };
 }
 
-function createFamilies(registry: Registry) {
-  const registers = [registry];
+function createFamilies(exposition: Exposition) {
   return {
-    requests: new Counter({
+    requests: exposition.counter({
       name: "airlock_http_requests_total",
       help: "HTTP requests answered.",
       labelNames: ["route", "method", "status"],
-      registers,
     }),
-    calls: new Counter({
+    calls: exposition.counter({
       name: "airlock_calls_total",
       help: "Calls of plugins' actions that ended, by OK or the code of the failure.",
       labelNames: ["plugin", "action", "code"],
-      registers,
     }),
-    callSeconds: new Histogram({
+    callSeconds: exposition.histogram({
       name: "airlock_call_duration_seconds",
       help: "From a call's acceptance to its end.",
       labelNames: ["plugin", "action"],
       buckets: secondsBuckets,
-      registers,
     }),
-    refusals: new Counter({
+    refusals: exposition.counter({
       name: "airlock_refusals_total",
       help: "Requests refused before they reached a plugin, by code.",
       labelNames: ["code"],
-      registers,
     }),
-    cellStarts: new Counter({
+    cellStarts: exposition.counter({
       name: "airlock_cell_starts_total",
       help: "Cells started, by reason.",
       labelNames: ["plugin", "reason"],
-      registers,
     }),
-    cellEnds: new Counter({
+    cellEnds: exposition.counter({
       name: "airlock_cell_ends_total",
       help: "Cells ended, by reason.",
       labelNames: ["plugin", "reason"],
-      registers,
     }),
-    cellsAwake: new Gauge({ name: "airlock_cells_awake", help: "Cells alive.", registers }),
-    ledgerEntries: new Counter({
+    cellsAwake: exposition.gauge({ name: "airlock_cells_awake", help: "Cells alive." }),
+    ledgerEntries: exposition.counter({
       name: "airlock_ledger_entries_total",
       help: "Ledger entries on disk since the start.",
-      registers,
     }),
-    ledgerBatch: new Histogram({
+    ledgerBatch: exposition.histogram({
       name: "airlock_ledger_batch_entries",
       help: "Ledger entries that shared one sync.",
       buckets: entriesBuckets,
-      registers,
     }),
-    ledgerCommit: new Histogram({
+    ledgerCommit: exposition.histogram({
       name: "airlock_ledger_commit_duration_seconds",
       help: "From the first write of a batch of ledger entries to its acknowledgement.",
       buckets: commitSecondsBuckets,
-      registers,
     }),
   };
 }

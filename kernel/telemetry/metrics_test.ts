@@ -2,21 +2,21 @@ import assert from "node:assert/strict";
 import { createMetrics } from "./metrics.ts";
 
 /** The value of each sample, by its name and labels. */
-async function samples(metrics: { render(): Promise<string> }): Promise<Map<string, number>> {
-  const lines = (await metrics.render()).split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+function samples(metrics: { render(): string }): Map<string, number> {
+  const lines = metrics.render().split("\n").filter((line) => line !== "" && !line.startsWith("#"));
   return new Map(lines.map((line) => {
     const cut = line.lastIndexOf(" ");
     return [line.slice(0, cut), Number(line.slice(cut + 1))];
   }));
 }
 
-Deno.test("Metrics counts calls by plugin, action and code", async () => {
+Deno.test("Metrics counts calls by plugin, action and code", () => {
   const metrics = createMetrics();
   metrics.pluginAdmitted({ id: "hello", actions: ["greet"] });
   metrics.callEnded({ plugin: "hello", action: "greet", code: "OK", durationMs: 2 });
   metrics.callEnded({ plugin: "hello", action: "greet", code: "OK", durationMs: 2_000 });
   metrics.callEnded({ plugin: "hello", action: "greet", code: "LIMIT_WALL", durationMs: 1 });
-  const found = await samples(metrics);
+  const found = samples(metrics);
   assert.equal(found.get('airlock_calls_total{plugin="hello",action="greet",code="OK"}'), 2);
   assert.equal(found.get('airlock_calls_total{plugin="hello",action="greet",code="LIMIT_WALL"}'), 1);
   assert.equal(found.get('airlock_call_duration_seconds_count{plugin="hello",action="greet"}'), 3);
@@ -26,7 +26,7 @@ Deno.test("Metrics counts calls by plugin, action and code", async () => {
   );
 });
 
-Deno.test("Metrics counts names that no admitted manifest holds as other", async () => {
+Deno.test("Metrics counts names that no admitted manifest holds as other", () => {
   const metrics = createMetrics();
   metrics.pluginAdmitted({ id: "hello", actions: ["greet"] });
   metrics.callEnded({ plugin: "hello", action: "nonsense", code: "OK", durationMs: 1 });
@@ -34,9 +34,9 @@ Deno.test("Metrics counts names that no admitted manifest holds as other", async
   metrics.cellStarted({ plugin: "nonsense", reason: "wake" });
   metrics.requestEnded({ route: "/v1/plugins", method: "BREW", status: 9_999 });
   for (let i = 0; i < 1_000; i++) metrics.requestEnded({ route: `/r/${i}`, method: "GET", status: 200 });
-  const text = await metrics.render();
+  const text = metrics.render();
   assert.doesNotMatch(text, /nonsense|BREW|9999/);
-  const found = await samples(metrics);
+  const found = samples(metrics);
   assert.equal(found.get('airlock_calls_total{plugin="other",action="other",code="OK"}'), 2);
   assert.equal(found.get('airlock_cell_starts_total{plugin="other",reason="wake"}'), 1);
   const routes = [...found.keys()].filter((name) => name.startsWith("airlock_http_requests_total"));
@@ -44,7 +44,7 @@ Deno.test("Metrics counts names that no admitted manifest holds as other", async
   assert.equal(found.get('airlock_http_requests_total{route="other",method="GET",status="200"}'), 745);
 });
 
-Deno.test("Metrics shows requests, cells, refusals and the ledger", async () => {
+Deno.test("Metrics shows requests, cells, refusals and the ledger", () => {
   const metrics = createMetrics();
   metrics.pluginAdmitted({ id: "hello", actions: ["greet"] });
   metrics.requestEnded({ route: "/p/:id/ *", method: "GET", status: 404 });
@@ -54,7 +54,7 @@ Deno.test("Metrics shows requests, cells, refusals and the ledger", async () => 
   metrics.refused("UNAUTHENTICATED");
   metrics.ledgerCommitted({ entries: 5, durationMs: 0.4 });
   metrics.ledgerCommitted({ entries: 1, durationMs: 0.4 });
-  const found = await samples(metrics);
+  const found = samples(metrics);
   assert.equal(found.get('airlock_http_requests_total{route="/p/:id/ *",method="GET",status="404"}'), 1);
   assert.equal(found.get('airlock_cell_starts_total{plugin="hello",reason="operator"}'), 1);
   assert.equal(found.get('airlock_cell_ends_total{plugin="hello",reason="idle"}'), 1);
@@ -65,9 +65,9 @@ Deno.test("Metrics shows requests, cells, refusals and the ledger", async () => 
   assert.equal(found.get("airlock_ledger_commit_duration_seconds_count"), 2);
 });
 
-Deno.test("createMetrics() shares nothing with another", async () => {
+Deno.test("createMetrics() shares nothing with another", () => {
   const one = createMetrics();
   const two = createMetrics();
   one.cellsAwake(3);
-  assert.equal((await samples(two)).get("airlock_cells_awake"), 0);
+  assert.equal(samples(two).get("airlock_cells_awake"), 0);
 });

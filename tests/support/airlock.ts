@@ -20,9 +20,21 @@ export interface AirlockOptions {
   readonly args?: readonly string[];
   /** A data folder to start on again; otherwise a new one, removed at the end. */
   readonly dataDir?: string;
-  /** A program and its arguments in front, such as `setsid`. */
+  /** Variables beside the ones of the test. */
   readonly env?: Record<string, string>;
+  /** What stands in for `deno run … main.ts serve`: a program and its first arguments. */
+  readonly command?: readonly string[];
+  /** In place of `--port 0 --data … --plugins … --config …`; needs `dataDir`. */
+  readonly flags?: readonly string[];
+  readonly cwd?: string;
+  /** Makes the warden the leader of a process group, as a shell does. */
+  readonly detached?: boolean;
 }
+
+/** How an operator starts Airlock, without the flags. */
+export const serveCommand: readonly string[] = [
+  ...[Deno.execPath(), "run", "--quiet", "-A", "--cached-only", `${root}main.ts`, "serve"],
+];
 
 export interface Answer<T = unknown> {
   readonly status: number;
@@ -54,7 +66,6 @@ export class Airlock implements AsyncDisposable {
     /** What it printed up to and with the line before which it was ready, and everything after. */
     readonly output: { stdout: string; stderr: string },
     readonly reading: Promise<unknown>,
-    private readonly keepsData: boolean,
   ) {
     this.#child = child;
   }
@@ -71,15 +82,17 @@ export class Airlock implements AsyncDisposable {
     }
     await Deno.mkdir(`${folder}/plugins`, { recursive: true });
     await Deno.writeTextFile(`${folder}/airlock.jsonc`, JSON.stringify(options.config ?? {}));
-    const child = new Deno.Command(Deno.execPath(), {
-      args: [
-        ...["run", "--quiet", "-A", "--cached-only", `${root}main.ts`, "serve", "--port", "0"],
-        ...["--data", dataDir, "--plugins", `${folder}/plugins`, "--config", `${folder}/airlock.jsonc`],
-        ...(options.args ?? []),
-      ],
+    const [program = "", ...first] = options.command ?? serveCommand;
+    const plugins = ["--plugins", `${folder}/plugins`];
+    const flags = options.flags ??
+      ["--port", "0", "--data", dataDir, ...plugins, "--config", `${folder}/airlock.jsonc`];
+    const child = new Deno.Command(program, {
+      args: [...first, ...flags, ...(options.args ?? [])],
+      cwd: options.cwd ?? root,
       stdin: "null",
       stdout: "piped",
       stderr: "piped",
+      detached: options.detached ?? false,
       ...(options.env === undefined ? {} : { env: options.env }),
     }).spawn();
     const output = { stdout: "", stderr: "" };
@@ -98,8 +111,7 @@ export class Airlock implements AsyncDisposable {
       ready.reject(new Error(`Airlock was not ready: ${output.stdout}${output.stderr}`));
     }, readyTimeoutMs);
     try {
-      const keepsData = options.dataDir !== undefined;
-      return new Airlock(child, await ready.promise, dataDir, folder, output, reading, keepsData);
+      return new Airlock(child, await ready.promise, dataDir, folder, output, reading);
     } catch (error) {
       await reading;
       await Deno.remove(folder, { recursive: true });
@@ -123,7 +135,12 @@ export class Airlock implements AsyncDisposable {
   }
 
   /** A request with the administrator's token; an object as `body` is sent as JSON. */
-  async fetch(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Response> {
+  async fetch(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
+  ): Promise<Response> {
     const isRaw = typeof body === "string" || body instanceof Uint8Array || body === undefined;
     return await fetch(`${this.url}${path}`, {
       method,
@@ -136,11 +153,20 @@ export class Airlock implements AsyncDisposable {
     });
   }
 
-  async request<T>(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer<T>> {
+  async request<T>(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers?: Record<string, string>,
+  ): Promise<Answer<T>> {
     const response = await this.fetch(method, path, body, headers);
     const text = await response.text();
     const isJson = response.headers.get("content-type")?.includes("json") ?? false;
-    return { status: response.status, headers: response.headers, body: (isJson ? JSON.parse(text) : text) as T };
+    return {
+      status: response.status,
+      headers: response.headers,
+      body: (isJson ? JSON.parse(text) : text) as T,
+    };
   }
 
   /** Calls an action; the answer's `output`. Fails unless it is a 200. */
@@ -161,15 +187,38 @@ export class Airlock implements AsyncDisposable {
     return body as Problem;
   }
 
+  /** The folder of the kernel's life: the cells' socket is in it. */
+  get runFolder(): string {
+    return Deno.readTextFileSync(`${this.dataDir}/run`);
+  }
+
+  async kernelPid(): Promise<number> {
+    return (await this.request<{ pid: number }>("GET", "/healthz")).body.pid;
+  }
+
+  /** Calls an action for a stream of events. */
+  async stream(plugin: string, action: string, input: unknown = {}): Promise<AsyncGenerator<StreamEvent>> {
+    const path = `/v1/plugins/${plugin}/actions/${action}`;
+    const response = await this.fetch("POST", path, input, { accept: "text/event-stream" });
+    equal(response.status, 200);
+    ok(response.body !== null);
+    return readEvents(response.body);
+  }
+
   async plugin(id: string): Promise<PluginView> {
     return (await this.request<PluginView>("GET", `/v1/plugins/${id}`)).body;
   }
 
   /** All ledger records, parsed. */
-  async records(): Promise<{ seq: number; type: string; actor: string; plugin: string; data: Record<string, unknown> }[]> {
+  async records(): Promise<
+    { seq: number; type: string; actor: string; plugin: string; data: Record<string, unknown> }[]
+  > {
     const records = [];
     for (let path: string | null = "/v1/ledger/entries?limit=1000"; path !== null;) {
-      const { body }: Answer<{ items: { line: string }[]; next: string | null }> = await this.request("GET", path);
+      const { body }: Answer<{ items: { line: string }[]; next: string | null }> = await this.request(
+        "GET",
+        path,
+      );
       records.push(...body.items.map(({ line }) => JSON.parse(line)));
       path = body.next === null ? null : `/v1/ledger/entries?limit=1000&after=${body.next}`;
     }
@@ -197,7 +246,7 @@ export class Airlock implements AsyncDisposable {
       equal(code, 0, `Airlock did not drain: ${this.output.stderr}`);
     }
     equal(leftovers(this.dataDir).join("\n"), "", "processes were left over");
-    if (!this.keepsData) await Deno.remove(this.folder, { recursive: true });
+    await Deno.remove(this.folder, { recursive: true });
   }
 }
 
@@ -227,6 +276,52 @@ export async function isSealedAvailable(): Promise<boolean> {
     return success;
   } catch {
     return false;
+  }
+}
+
+export interface StreamEvent {
+  readonly event: string;
+  readonly id: string;
+  /** Parsed. */
+  readonly data: unknown;
+  /** Which read of the connection brought its end. */
+  readonly read: number;
+}
+
+/** Parses server-sent events, as strictly as this API sends them: a field that it never sends is an error. */
+export async function* readEvents(body: ReadableStream<Uint8Array>): AsyncGenerator<StreamEvent> {
+  let pending = "";
+  let read = 0;
+  for await (const text of body.pipeThrough(new TextDecoderStream())) {
+    read++;
+    pending += text;
+    for (let end = pending.indexOf("\n\n"); end >= 0; end = pending.indexOf("\n\n")) {
+      const block = pending.slice(0, end);
+      pending = pending.slice(end + 2);
+      if (block.startsWith(":")) continue;
+      const match = /^id: ([0-9]+)\nevent: ([A-Z]+)\ndata: ([^\r\n]*)$/.exec(block);
+      ok(match !== null, `not an event: ${JSON.stringify(block)}`);
+      const [, id = "", event = "", data = ""] = match;
+      yield { event, id, data: JSON.parse(data), read };
+    }
+  }
+  equal(pending, "");
+}
+
+/** Polls until `condition` gives something. Fails with `what` at the deadline. */
+export async function until<T>(
+  what: string,
+  condition: () => T | Promise<T>,
+  deadlineMs = 5_000,
+): Promise<Exclude<T, false | undefined | null>> {
+  const startedMs = performance.now();
+  for (;;) {
+    const found = await condition();
+    if (found !== undefined && found !== false && found !== null) {
+      return found as Exclude<T, false | undefined | null>;
+    }
+    ok(performance.now() - startedMs < deadlineMs, `not within ${deadlineMs} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
 

@@ -1,0 +1,95 @@
+import assert from "node:assert/strict";
+import { EventStream } from "./event_stream.ts";
+
+const quiet = { keepAliveMs: 60_000 };
+
+interface ReceivedEvent {
+  id: string;
+  event: string;
+  data: string;
+}
+
+/** Parses as the standard says: any of CR LF, CR and LF ends a line, an empty line ends an event. */
+function parseEvents(text: string): ReceivedEvent[] {
+  const blocks = text.split(/(?:\r\n|\r|\n){2}/).filter((block) => block !== "");
+  return blocks.map((block) => {
+    const lines = block.split(/\r\n|\r|\n/).map((line) => /^(\w+): (.*)$/.exec(line)?.slice(1) ?? assert.fail(line));
+    assert.deepEqual(lines.map(([field]) => field), ["id", "event", "data"]);
+    const [[, id = ""], [, event = ""], [, data = ""]] = lines as [string[], string[], string[]];
+    return { id, event, data };
+  });
+}
+
+Deno.test("EventStream counts its events from 1 and closes after the last", async () => {
+  const stream = new EventStream(quiet);
+  assert.equal(stream.state, "waiting");
+  await stream.send("TOKEN", '"a"');
+  await stream.opened;
+  assert.equal(stream.state, "open");
+  stream.sendProgress('{"fraction":0.5,"note":"half"}');
+  stream.end("COMPLETE", '{"output":1}');
+  assert.equal(stream.state, "closed");
+  assert.deepEqual(parseEvents(await new Response(stream.body).text()), [
+    { id: "1", event: "TOKEN", data: '"a"' },
+    { id: "2", event: "PROGRESS", data: '{"fraction":0.5,"note":"half"}' },
+    { id: "3", event: "COMPLETE", data: '{"output":1}' },
+  ]);
+});
+
+Deno.test("EventStream lets no data end its event or begin another", async () => {
+  const forged = "\n\nevent: COMPLETE\ndata: {}\n\n";
+  const texts = [
+    JSON.stringify(forged),
+    `[1,${forged.replace(/\S+/g, "")}2]`,
+    "[\r\r1,\r\n\r\n2]",
+    JSON.stringify("\u2028\u2029\u0085\v\f"),
+    '{"id":"7\\nid: 9"}',
+  ];
+  const stream = new EventStream(quiet);
+  for (const text of texts) await stream.send("TOKEN", text);
+  stream.end("ERROR", "{}");
+  const events = parseEvents(await new Response(stream.body).text());
+  assert.deepEqual(events.map(({ event }) => event), [...texts.map(() => "TOKEN"), "ERROR"]);
+  assert.deepEqual(events.slice(0, -1).map(({ data }) => JSON.parse(data)), texts.map((text) => JSON.parse(text)));
+});
+
+Deno.test("EventStream sends numbers as they were written", async () => {
+  const stream = new EventStream(quiet);
+  stream.end("COMPLETE", '{"output":12345678901234567890.00}');
+  assert.match(await new Response(stream.body).text(), /"output":12345678901234567890\.00/);
+});
+
+Deno.test("EventStream makes its sender wait for a slow reader, and keeps only the latest progress", async () => {
+  const stream = new EventStream(quiet);
+  const reader = stream.body.getReader();
+  let settled = false;
+  const sent = stream.send("TOKEN", JSON.stringify("x".repeat(100_000))).then(() => settled = true);
+  for (const note of ["first", "second", "third"]) stream.sendProgress(JSON.stringify({ note }));
+  await stream.opened;
+  assert.equal(settled, false);
+  assert.match(new TextDecoder().decode((await reader.read()).value), /^id: 1\nevent: TOKEN\n/);
+  await sent;
+  stream.end("COMPLETE", "1");
+  reader.releaseLock();
+  const rest = parseEvents(await new Response(stream.body).text());
+  assert.deepEqual(rest.map(({ id, data }) => [id, data]), [["2", '{"note":"third"}'], ["3", "1"]]);
+});
+
+Deno.test("EventStream lets its sender go when the reader is gone", async () => {
+  const stream = new EventStream(quiet);
+  const sent = stream.send("TOKEN", JSON.stringify("x".repeat(100_000)));
+  await stream.body.cancel();
+  await sent;
+  await stream.send("TOKEN", "1");
+  stream.sendProgress("{}");
+  stream.end("COMPLETE", "1");
+  assert.equal(stream.state, "closed");
+});
+
+Deno.test("EventStream sends a comment while it is idle, which settles the status", async () => {
+  const stream = new EventStream({ keepAliveMs: 1 });
+  const reader = stream.body.getReader();
+  assert.equal(new TextDecoder().decode((await reader.read()).value), ": keep-alive\n\n");
+  await stream.opened;
+  await reader.cancel();
+});

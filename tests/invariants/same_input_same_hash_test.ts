@@ -1,0 +1,56 @@
+/**
+ * Invariant: the same input gives the same input hash in the answer; the ledger holds a salted commitment.
+ *
+ * @module
+ */
+import { deepEqual, equal } from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { Airlock } from "../support/airlock.ts";
+
+interface Hashed {
+  inputSha256: string;
+  outputSha256: string;
+  output: unknown;
+}
+
+const path = "/v1/plugins/hello/actions/greet";
+const json = { "content-type": "application/json" };
+
+Deno.test("same input, same hash: in 50 calls one after the other and 20 at once", async () => {
+  await using airlock = await Airlock.start();
+  const text = '{"name": "Zoë \\ud83d\\ude00"}';
+  const call = async () => (await airlock.request<Hashed>("POST", path, text, json)).body;
+  const answers: Hashed[] = [];
+  for (let count = 0; count < 50; count++) answers.push(await call());
+  answers.push(...await Promise.all(Array.from({ length: 20 }, call)));
+  const sha256 = (bytes: string) => createHash("sha256").update(bytes).digest("hex");
+  deepEqual(new Set(answers.map(({ inputSha256 }) => inputSha256)), new Set([sha256(text)]));
+  const output = JSON.stringify(answers[0]?.output);
+  deepEqual(new Set(answers.map(({ outputSha256 }) => outputSha256)), new Set([sha256(output)]));
+
+  // Salted: who guesses an input cannot confirm it from the ledger.
+  const accepted = (await airlock.records()).filter(({ type }) => type === "call.accepted");
+  equal(accepted.length, 70);
+  equal(new Set(accepted.map(({ data }) => data["inputCommitment"])).size, 70);
+  equal(JSON.stringify(accepted).includes(sha256(text)), false);
+});
+
+Deno.test("same input, same hash: it covers the bytes, whoever sends them and after a restart", async () => {
+  const dataDir = await Deno.makeTempDir();
+  const hashes: string[] = [];
+  for (let start = 0; start < 2; start++) {
+    await using airlock = await Airlock.start({ dataDir });
+    const { body: made } = await airlock.request<{ token: string }>("POST", "/v1/tokens", {
+      name: "ci",
+      role: "invoker",
+    });
+    for (const token of [airlock.token, made.token]) {
+      const headers = { ...json, authorization: `Bearer ${token}` };
+      hashes.push((await airlock.request<Hashed>("POST", path, '{"name":"x"}', headers)).body.inputSha256);
+    }
+    const spaced = await airlock.request<Hashed>("POST", path, '{"name": "x"}', json);
+    equal(hashes.includes(spaced.body.inputSha256), false);
+  }
+  equal(new Set(hashes).size, 1);
+  await Deno.remove(dataDir, { recursive: true });
+});
