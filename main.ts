@@ -26,8 +26,9 @@ async function main([command = "serve", ...args]: string[]): Promise<number> {
       return await runKernel();
     }
     case "cell": {
-      const { runCell } = await import("./sandbox/cell.ts");
-      return await runCell();
+      const { runCell } = await import("./sandbox/dist/cell.js");
+      await runCell();
+      return 0;
     }
     case "settings": {
       const { printSettings } = await import("./kernel/settings.ts");

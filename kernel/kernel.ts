@@ -122,6 +122,7 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
     ledger,
     metrics,
     nowMs,
+    warn: (message) => logger.child("lifecycle").warning(message),
     track: (work) => tracker.track(work),
     readPackage: (folder) => readOne(folder, registry),
     verifyPackage: (digest) => packages.verify(digest),

@@ -18,6 +18,7 @@ import { ProblemError } from "../../schemas/problem.ts";
 import type { CellDescription } from "../../schemas/warden_protocol.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { AdmittedPlugin, RejectedPlugin, ScannedPlugin } from "../registry/registry.ts";
+import { unservedParts } from "../registry/unserved.ts";
 import type { DesiredState } from "../store/plugins_table.ts";
 import type { Store } from "../store/store.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
@@ -49,6 +50,8 @@ export interface PluginsDeps<Cell extends SupervisedCell> {
   readonly ledger: Ledger;
   readonly metrics: Metrics;
   nowMs(): number;
+  /** Tells the operator what is not as a manifest or the configuration has it. */
+  warn(message: string): void;
   track(work: Promise<unknown>): void;
   readPackage(folder: string): Promise<ScannedPlugin>;
   verifyPackage(digest: string): Promise<void>;
@@ -190,6 +193,10 @@ export class Plugins<Cell extends SupervisedCell> {
     const { manifest, digest } = scanned;
     this.deps.metrics.pluginAdmitted({ id, actions: Object.keys(manifest.actions) });
     if (installed.desired !== "unloaded") this.#load(installed, scanned);
+    const unserved = unservedParts(manifest);
+    if (unserved.length > 0) {
+      this.deps.warn(`Plugin "${id}" uses what this version does not serve: ${unserved.join(", ")}`);
+    }
     await this.deps.ledger.append({
       type: "plugin.admitted",
       actor: "kernel",
@@ -237,6 +244,7 @@ export class Plugins<Cell extends SupervisedCell> {
     } catch (error) {
       // Grants in the configuration that cannot be given: nothing runs with less than was asked for.
       if (!(error instanceof ProblemError)) throw error;
+      this.deps.warn(`Plugin "${installed.id}" does not run: ${error.message}`);
       installed.fault = { code: error.code, message: error.message, atMs: this.deps.nowMs() };
     }
   }

@@ -70,7 +70,8 @@ export function cellCommand(
   environment: (name: string) => string | undefined,
 ): Command {
   const { grants, limits, tier } = cell;
-  const needs = { readable: files.bundles, socket: files.socket };
+  // A compiled binary carries the bundles inside.
+  const needs = { readable: host.standalone ? [] : files.bundles, socket: files.socket };
   const temporaryDir = tier === "sealed" ? sealedTemporaryDir : files.temporaryDir;
   const env: Record<string, string> = {
     DENO_DIR: `${temporaryDir}/deno`,
