@@ -18,7 +18,7 @@ import type { WardenLink } from "../sandbox/warden_link.ts";
 import { type Ledger, openLedger } from "./ledger/ledger.ts";
 import { type GrantsView, type LifecycleVerb, Plugins } from "./lifecycle/plugins.ts";
 import { createPackageStore } from "./registry/package_store.ts";
-import { type RegistryDeps, readOne, scanPluginFolders } from "./registry/registry.ts";
+import { readOne, type RegistryDeps, scanPluginFolders } from "./registry/registry.ts";
 import { Router } from "./router/router.ts";
 import { openCommitments } from "./store/commitments_table.ts";
 import { openStore } from "./store/store.ts";
@@ -89,7 +89,9 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
   const startedAtMs = nowMs();
   let status: KernelStatus = "starting";
   const closers = new AsyncDisposableStack();
-  const tracker = new Tracker((error) => logger.error("Work in the background failed", { error: String(error) }));
+  const tracker = new Tracker((error) =>
+    logger.error("Work in the background failed", { error: String(error) })
+  );
   const metrics = createMetrics();
   const store = closers.use(openStore({ file: `${boot.dataDir}/airlock.db` }));
   const ledger = closers.use(await openKernelLedger(config, deps, closers));
@@ -129,7 +131,13 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
   });
   const scan = await scanPluginFolders([boot.bundledPlugins, ...boot.pluginFolders], registry);
   await plugins.install(scan.plugins);
-  const router = new Router({ plugins, ledger, metrics, callsPendingMax: config.cells.callsPendingMax, nowMs });
+  const router = new Router({
+    plugins,
+    ledger,
+    metrics,
+    callsPendingMax: config.cells.callsPendingMax,
+    nowMs,
+  });
   status = "ready";
   return {
     config,
@@ -145,7 +153,13 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
     async refuse({ code, target, plugin, actor, request }) {
       metrics.refused(code);
       const data = { request, code };
-      await ledger.append({ type: "request.refused", actor, plugin: plugins.nameOf(plugin), data, commit: { target } });
+      await ledger.append({
+        type: "request.refused",
+        actor,
+        plugin: plugins.nameOf(plugin),
+        data,
+        commit: { target },
+      });
     },
     async drain() {
       status = "draining";
@@ -153,13 +167,22 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
       await plugins.shutdown();
       await sandbox[Symbol.asyncDispose]();
       await tracker.settled();
-      await ledger.append({ type: "kernel.stopped", actor: "kernel", plugin: "", data: { reason: "drained" } });
+      await ledger.append({
+        type: "kernel.stopped",
+        actor: "kernel",
+        plugin: "",
+        data: { reason: "drained" },
+      });
       await closers.disposeAsync();
     },
   };
 }
 
-async function openKernelLedger(config: Config, deps: KernelDeps, closers: AsyncDisposableStack): Promise<Ledger> {
+async function openKernelLedger(
+  config: Config,
+  deps: KernelDeps,
+  closers: AsyncDisposableStack,
+): Promise<Ledger> {
   const { boot, nowMs, fatal } = deps;
   const { origin, ...limits } = config.ledger;
   const commitments = closers.use(

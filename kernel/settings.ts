@@ -53,7 +53,9 @@ async function readConfigFile({ configFile, isRequired }: z.infer<typeof request
   try {
     text = await Deno.readTextFile(configFile);
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound && !isRequired) return { ok: true, config: configSchema.parse({}) };
+    if (error instanceof Deno.errors.NotFound && !isRequired) {
+      return { ok: true, config: configSchema.parse({}) };
+    }
     return { ok: false, message: `Cannot read configuration "${configFile}": ${String(error)}` };
   }
   const document = parseDocument(configSchema, text, { what: `configuration "${configFile}"` });
@@ -66,7 +68,10 @@ function faultLine({ path, line, message }: Fault): string {
 }
 
 /** Writes flags and variables over the file's values. Returns what cannot be. */
-function override(config: Record<string, z.core.util.JSONType>, { flags, env }: z.infer<typeof requestSchema>): string[] {
+function override(
+  config: Record<string, z.core.util.JSONType>,
+  { flags, env }: z.infer<typeof requestSchema>,
+): string[] {
   const faults: string[] = [];
   for (const [name, { path, parse }] of Object.entries(settable)) {
     const variable = `AIRLOCK_${name.toUpperCase()}`;
@@ -74,7 +79,11 @@ function override(config: Record<string, z.core.util.JSONType>, { flags, env }: 
     if (text === undefined) continue;
     const value = typeof text === "string" ? parse(text) : Number.NaN;
     if (text === "" || Number.isNaN(value)) {
-      faults.push(`Cannot use ${flags[name] === undefined ? variable : `--${name}`} "${String(text)}": it is not a value`);
+      faults.push(
+        `Cannot use ${flags[name] === undefined ? variable : `--${name}`} "${
+          String(text)
+        }": it is not a value`,
+      );
       continue;
     }
     const [section = "", key] = path as readonly string[];

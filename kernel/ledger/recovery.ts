@@ -31,7 +31,14 @@ import {
   withFile,
   writeAll,
 } from "./ledger_files.ts";
-import { fileBytesMax, fileRecordsMax, logFileNames, splitLines } from "./log_files.ts";
+import {
+  fileBytesMax,
+  fileRecordsMax,
+  firstIndexOfFile,
+  logFileName,
+  logFileNames,
+  splitLines,
+} from "./log_files.ts";
 import { firstPrev, parseRecord, RecordError } from "./record.ts";
 import { Frontier, hashLeaf } from "./tree.ts";
 
@@ -78,9 +85,11 @@ export async function scanLog(files: LedgerFiles, folder: string, anchor: Anchor
     const bytes = await readFile(files, path, fileBytesMax + 1) ?? new Uint8Array();
     scanner.takeFile(path, Number.parseInt(name), bytes);
   }
-  if (scanner.tree.size < anchor.size) {
-    const found = `the log ends after ${scanner.tree.size} entries, its checkpoint has ${anchor.size}`;
-    throw new LedgerCorruptError(`Cannot open ledger "${folder}": ${found}`, folder, scanner.tree.size);
+  const { size } = scanner.tree;
+  if (size < anchor.size) {
+    const path = join(folder, logFileName(firstIndexOfFile(size)));
+    const state = `the log ends after ${size} entries, its checkpoint has ${anchor.size}`;
+    throw new LedgerCorruptError(`Cannot open log file "${path}": ${state}`, path, size);
   }
   return scanner;
 }
@@ -128,7 +137,7 @@ class LogScanner implements LogScan {
     const index = this.tree.size;
     if (index < this.anchor.size) {
       throw new LedgerCorruptError(
-        `Cannot open ledger: entry ${index} in "${path}" ${state}`,
+        `Cannot open log file "${path}": entry ${index} ${state}`,
         path,
         index,
         cause,
@@ -140,8 +149,8 @@ class LogScanner implements LogScan {
   #checkRoot(path: string): void {
     const { size, rootHash } = this.anchor;
     if (this.tree.rootHash() === rootHash) return;
-    const state = "entries were changed, their root hash is not the one of the checkpoint";
-    throw new LedgerCorruptError(`Cannot open ledger: up to "${path}", ${state} of size ${size}`, path);
+    const state = `the root hash of its entries is not the one of the checkpoint of size ${size}`;
+    throw new LedgerCorruptError(`Cannot open log file "${path}": ${state}`, path);
   }
 }
 

@@ -11,11 +11,9 @@
  * @module
  */
 import type { PluginState } from "../../schemas/api.ts";
-import type { Grants, Isolation } from "../../schemas/capabilities.ts";
-import type { Limits } from "../../schemas/limits.ts";
-import type { Manifest } from "../../schemas/manifest.ts";
 import { ProblemError } from "../../schemas/problem.ts";
 import type { LedgerEventInput } from "../ledger/ledger.ts";
+import { grantedScopes, type Release } from "./release.ts";
 import { type LifecycleEvent, transition } from "./transition.ts";
 
 /** How a cell ended. */
@@ -37,16 +35,6 @@ export interface SupervisedCell {
   };
   readonly pid: number | null;
   stop(): Promise<void>;
-}
-
-/** An admitted package and what is in force for it. */
-export interface Release {
-  readonly manifest: Manifest;
-  readonly digest: string;
-  readonly packageDir: string;
-  readonly grants: Grants;
-  readonly limits: Limits;
-  readonly isolation: Isolation;
 }
 
 export interface PluginDeps<Cell extends SupervisedCell> {
@@ -137,7 +125,9 @@ export class Plugin<Cell extends SupervisedCell> {
   async #start(): Promise<Cell> {
     await this.#ending;
     const release = this.#release;
-    if (release === undefined) throw new ProblemError("PLUGIN_STOPPED", `Cannot start plugin "${this.id}": it is not loaded`);
+    if (release === undefined) {
+      throw new ProblemError("PLUGIN_STOPPED", `Cannot start plugin "${this.id}": it is not loaded`);
+    }
     const isRestart = this.#state === "error";
     if (isRestart) this.restarts++;
     this.#move("start");
@@ -237,12 +227,3 @@ export class Plugin<Cell extends SupervisedCell> {
 
 type WithoutPlace<T> = T extends unknown ? Omit<T, "actor" | "plugin"> : never;
 type RecordOf = WithoutPlace<LedgerEventInput>;
-
-/** Grants as the ledger lists them: what is empty is left out. */
-export function grantedScopes(grants: Grants): Record<string, string[]> {
-  const { eval: evaluates, ...lists } = grants;
-  return Object.fromEntries([
-    ...Object.entries(lists).filter(([, scopes]) => scopes.length > 0),
-    ...(evaluates ? [["eval", ["yes"]]] : []),
-  ]);
-}

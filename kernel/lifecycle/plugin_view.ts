@@ -83,7 +83,9 @@ function lastErrorOf({ scanned, plugin, fault }: Installed<SupervisedCell>): Plu
     };
   }
   const last = fault ?? plugin.lastFault;
-  return last === undefined ? null : { code: last.code, message: last.message, at: new Date(last.atMs).toISOString() };
+  return last === undefined
+    ? null
+    : { code: last.code, message: last.message, at: new Date(last.atMs).toISOString() };
 }
 
 function instant(ms: number | undefined): string | null {

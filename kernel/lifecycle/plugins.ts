@@ -8,10 +8,7 @@
  * @module
  */
 import type { PluginView } from "../../schemas/api.ts";
-import { capLimits } from "../../schemas/limits.ts";
-import { type Grants, isolationTiers, type OperatorGrants } from "../../schemas/capabilities.ts";
-import type { Config } from "../../schemas/config.ts";
-import type { Isolation } from "../../schemas/capabilities.ts";
+import type { Grants, OperatorGrants } from "../../schemas/capabilities.ts";
 import type { CellSetup } from "../../schemas/cell_protocol.ts";
 import type { Manifest } from "../../schemas/manifest.ts";
 import { ProblemError } from "../../schemas/problem.ts";
@@ -23,8 +20,17 @@ import type { DesiredState } from "../store/plugins_table.ts";
 import type { Store } from "../store/store.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { createPluginLog, type PluginLog } from "../telemetry/plugin_log.ts";
-import { computeGrants, grantsNeedSealed, requestedOf } from "../trust/grants.ts";
-import { grantedScopes, Plugin, type PluginFault, type Release, type SupervisedCell } from "./plugin.ts";
+import { requestedOf } from "../trust/grants.ts";
+import { Plugin, type PluginFault, type SupervisedCell } from "./plugin.ts";
+import {
+  cellRequestOf,
+  checkIsolation,
+  grantedScopes,
+  isolationOf,
+  makeRelease,
+  type Release,
+  type ReleaseTerms,
+} from "./release.ts";
 import { pluginView } from "./plugin_view.ts";
 
 /** Starts cells; `sandbox/` provides it. */
@@ -38,13 +44,7 @@ export interface CellStarter<Cell extends SupervisedCell> {
   }): Promise<Cell>;
 }
 
-export interface PluginsDeps<Cell extends SupervisedCell> {
-  readonly config: Config;
-  /** The strongest tier of this machine that the operator allows. */
-  readonly tier: Isolation;
-  readonly dataDir: string;
-  /** Folders that no grant may reach. */
-  readonly forbidden: readonly string[];
+export interface PluginsDeps<Cell extends SupervisedCell> extends ReleaseTerms {
   readonly sandbox: CellStarter<Cell>;
   readonly store: Store;
   readonly ledger: Ledger;
@@ -96,7 +96,10 @@ export class Plugins<Cell extends SupervisedCell> {
 
   get(id: string): PluginView {
     const installed = this.find(id);
-    return pluginView(installed, { isolation: this.#isolationOf(installed.id), operator: this.#operatorOf(id) });
+    return pluginView(installed, {
+      isolation: isolationOf(installed.id, this.deps),
+      operator: this.#operatorOf(id),
+    });
   }
 
   /** Throws PLUGIN_NOT_FOUND. */
@@ -128,7 +131,11 @@ export class Plugins<Cell extends SupervisedCell> {
     return plugin.release.manifest;
   }
 
-  async act(id: string, verb: LifecycleVerb, actor: string): Promise<{ value: PluginView; checkpoint: string }> {
+  async act(
+    id: string,
+    verb: LifecycleVerb,
+    actor: string,
+  ): Promise<{ value: PluginView; checkpoint: string }> {
     const installed = this.find(id);
     await installed.plugin.inOrder(() => this.#carryOut(installed, verb, actor));
     return { value: this.get(id), checkpoint: this.deps.ledger.checkpointBase64() };
@@ -139,7 +146,8 @@ export class Plugins<Cell extends SupervisedCell> {
     if (scanned.kind === "rejected") throw scanned.error;
     return {
       requested: requestedOf(scanned.manifest),
-      granted: plugin.release?.grants ?? { net: [], read: [], write: [], run: [], env: [], sys: [], ffi: [], eval: false },
+      granted: plugin.release?.grants ??
+        { net: [], read: [], write: [], run: [], env: [], sys: [], ffi: [], eval: false },
       operator: this.#operatorOf(id) ?? {},
     };
   }
@@ -149,7 +157,7 @@ export class Plugins<Cell extends SupervisedCell> {
     await installed.plugin.inOrder(async () => {
       const { scanned, plugin } = installed;
       if (scanned.kind === "rejected") throw scanned.error;
-      const release = this.#releaseOf(scanned, operator);
+      const release = makeRelease(scanned, operator, this.deps);
       checkIsolation(release);
       this.deps.store.grants.set({ plugin: id, grants: operator, setBy: actor, setAtMs: this.deps.nowMs() });
       const granted = grantedScopes(release.grants);
@@ -167,7 +175,9 @@ export class Plugins<Cell extends SupervisedCell> {
   /** Ends every cell. */
   async shutdown(): Promise<void> {
     await Promise.all(
-      [...this.#installed.values()].map(({ plugin }) => plugin.inOrder(() => plugin.stop("shutdown", "kernel"))),
+      [...this.#installed.values()].map(({ plugin }) =>
+        plugin.inOrder(() => plugin.stop("shutdown", "kernel"))
+      ),
     );
   }
 
@@ -238,7 +248,7 @@ export class Plugins<Cell extends SupervisedCell> {
   #load(installed: Installed<Cell>, scanned: AdmittedPlugin): void {
     installed.scanned = scanned;
     try {
-      const release = this.#releaseOf(scanned, this.#operatorOf(installed.id));
+      const release = makeRelease(scanned, this.#operatorOf(installed.id), this.deps);
       installed.fault = undefined;
       installed.plugin.load(release);
     } catch (error) {
@@ -254,7 +264,9 @@ export class Plugins<Cell extends SupervisedCell> {
     switch (verb) {
       case "load":
       case "start":
-        if (installed.scanned.kind === "rejected" || plugin.state === "unloaded") await this.#reload(installed, actor);
+        if (installed.scanned.kind === "rejected" || plugin.state === "unloaded") {
+          await this.#reload(installed, actor);
+        }
         this.#choose(installed, { desired: "on-demand" });
         if (verb === "start") {
           this.checkCallable(installed);
@@ -316,51 +328,15 @@ export class Plugins<Cell extends SupervisedCell> {
     return this.deps.store.grants.get(id)?.grants ?? this.deps.config.grants[id];
   }
 
-  #isolationOf(id: string): Isolation {
-    return this.deps.config.cells.lower.includes(id) ? "process" : this.deps.tier;
-  }
-
-  #dataFolder(id: string): string {
-    return `${this.deps.dataDir}/plugins/${id}`;
-  }
-
-  #releaseOf({ manifest, digest, packageFolder }: AdmittedPlugin, operator: OperatorGrants | undefined): Release {
-    const grants = computeGrants({
-      requested: requestedOf(manifest),
-      operator,
-      packageFolder,
-      dataFolder: this.#dataFolder(manifest.id),
-      forbidden: this.deps.forbidden,
-    });
-    const limits = capLimits(manifest.limits, this.deps.config.limits);
-    const isolation = this.#isolationOf(manifest.id);
-    return { manifest, digest, packageDir: packageFolder, grants, limits, isolation };
-  }
-
   async #startCell(id: string, given: Release): Promise<Cell> {
     const installed = this.find(id);
     const release = this.deps.config.dev ? await this.#readAgain(installed, given) : given;
     checkIsolation(release);
-    const { manifest, digest, packageDir, grants, limits, isolation } = release;
-    const dataDir = this.#dataFolder(id);
-    await Deno.mkdir(dataDir, { recursive: true, mode: 0o700 });
-    const { cells } = this.deps.config;
+    await Deno.mkdir(release.dataDir, { recursive: true, mode: 0o700 });
     return await this.deps.sandbox.start({
       plugin: id,
-      description: { tier: isolation, packageDir, dataDir, grants, limits },
-      setup: {
-        plugin: { id, version: manifest.version },
-        entrypoint: manifest.entrypoint,
-        packageDir,
-        dataDir,
-        config: {},
-        actions: Object.fromEntries(
-          Object.entries(manifest.actions).map(([name, { input, output }]) => [name, { input, output }]),
-        ),
-        outputBytesMax: Math.min(limits.outputMb * 1_048_576, cells.frameBytesMax - 65_536),
-        streamWindowChars: cells.streamWindowChars,
-      },
-      verified: this.deps.verifyPackage(digest),
+      ...cellRequestOf(release, this.deps.config),
+      verified: this.deps.verifyPackage(release.digest),
       onLog: (source, level, text) => writeLog(installed.log, source, level, text),
     });
   }
@@ -370,28 +346,25 @@ export class Plugins<Cell extends SupervisedCell> {
     const scanned = await this.deps.readPackage(folder);
     if (scanned.kind === "rejected") throw scanned.error;
     if (scanned.digest === given.digest || scanned.manifest.id !== id) return given;
-    const release = this.#releaseOf(scanned, this.#operatorOf(id));
+    const release = makeRelease(scanned, this.#operatorOf(id), this.deps);
     plugin.revise(release);
     return release;
   }
 }
 
-function writeLog(log: PluginLog, source: "log" | "output", level: "debug" | "info" | "warn" | "error", text: string) {
+function writeLog(
+  log: PluginLog,
+  source: "log" | "output",
+  level: "debug" | "info" | "warn" | "error",
+  text: string,
+) {
   if (source === "output") log.write("stdout", new TextEncoder().encode(text));
   else log.entry({ level: level === "warn" ? "warning" : level, text });
 }
 
-/** Throws ISOLATION_REQUIRED when a release cannot run in the tier it would get. */
-function checkIsolation({ manifest, grants, isolation }: Release): void {
-  const wanted = grantsNeedSealed(grants) ? "sealed" : manifest.isolation;
-  if (isolationTiers.indexOf(isolation) >= isolationTiers.indexOf(wanted)) return;
-  throw new ProblemError(
-    "ISOLATION_REQUIRED",
-    `Cannot run plugin "${manifest.id}" in the ${isolation} tier: it needs ${wanted}`,
-  );
-}
-
 function grantFault(id: string, fault: PluginFault | undefined): ProblemError {
-  if (fault === undefined) return new ProblemError("PLUGIN_STOPPED", `Cannot call plugin "${id}": it is not loaded`);
+  if (fault === undefined) {
+    return new ProblemError("PLUGIN_STOPPED", `Cannot call plugin "${id}": it is not loaded`);
+  }
   return new ProblemError("GRANT_REFUSED", `Cannot call plugin "${id}": ${fault.message}`);
 }

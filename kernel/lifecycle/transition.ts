@@ -43,7 +43,14 @@ export const transitions: Readonly<Record<PluginState, Row>> = {
   sleeping: { start: "starting", stop: "stopping", fail: "error" },
   stopping: { stopped: "loaded", fail: "error" },
   unloading: { unloaded: "unloaded", fail: "error" },
-  error: { load: "loading", start: "starting", stop: "stopping", unload: "unloading", give_up: "quarantined", fail: "error" },
+  error: {
+    load: "loading",
+    start: "starting",
+    stop: "stopping",
+    unload: "unloading",
+    give_up: "quarantined",
+    fail: "error",
+  },
   quarantined: { reset: "loaded", unload: "unloading" },
 };
 

@@ -3,7 +3,19 @@ import { pluginStates } from "../../schemas/api.ts";
 import { lifecycleEvents, transition, transitions } from "./transition.ts";
 
 Deno.test("transition() takes a plugin from unloaded to running, asleep, awake and back", () => {
-  const events = ["load", "admit", "start", "ready", "sleep", "start", "ready", "stop", "stopped", "unload", "unloaded"] as const;
+  const events = [
+    "load",
+    "admit",
+    "start",
+    "ready",
+    "sleep",
+    "start",
+    "ready",
+    "stop",
+    "stopped",
+    "unload",
+    "unloaded",
+  ] as const;
   let state: ReturnType<typeof transition> = "unloaded";
   const seen = events.map((event) => state = transition(state, event));
   deepEqual(seen, [
@@ -23,7 +35,9 @@ Deno.test("transition() throws on every pair that the table does not name", () =
 });
 
 Deno.test("transitions reach every state from unloaded, and unloaded from every state", () => {
-  for (const [from, to] of pluginStates.flatMap((state) => [["unloaded", state], [state, "unloaded"]] as const)) {
+  for (
+    const [from, to] of pluginStates.flatMap((state) => [["unloaded", state], [state, "unloaded"]] as const)
+  ) {
     const reached = new Set([from]);
     for (const state of reached) for (const next of Object.values(transitions[state])) reached.add(next);
     equal(reached.has(to), true, `${from} → ${to}`);

@@ -141,7 +141,10 @@ export class Router {
     return await this.#completed(accepted, output);
   }
 
-  async #completed({ call, plugin, index, startedMs }: Accepted, output: Uint8Array<ArrayBuffer>): Promise<CallResult> {
+  async #completed(
+    { call, plugin, index, startedMs }: Accepted,
+    output: Uint8Array<ArrayBuffer>,
+  ): Promise<CallResult> {
     const { action, request, actor, input } = call;
     const durationMs = performance.now() - startedMs;
     const appended = this.deps.ledger.append({
@@ -172,7 +175,13 @@ export class Router {
       type: "call.failed",
       actor,
       plugin,
-      data: { action, request, accepted: index, durationUs: Math.round(durationMs * 1_000), code: problem.code },
+      data: {
+        action,
+        request,
+        accepted: index,
+        durationUs: Math.round(durationMs * 1_000),
+        code: problem.code,
+      },
       commit: { detail: problem.message },
     });
     this.deps.metrics.callEnded({ plugin: call.plugin, action, code: problem.code, durationMs });
@@ -189,7 +198,9 @@ export class Router {
       if (action === undefined) {
         throw new ProblemError(
           "ACTION_NOT_FOUND",
-          `Cannot call "${call.action}" of plugin "${call.plugin}": it has ${Object.keys(manifest.actions).join(", ")}`,
+          `Cannot call "${call.action}" of plugin "${call.plugin}": it has ${
+            Object.keys(manifest.actions).join(", ")
+          }`,
         );
       }
       const wallMsMax = installed.plugin.release?.limits.wallMs ?? manifest.limits.wallMs;
@@ -228,10 +239,17 @@ export class Router {
     if (await turnstile.enter(signal)) return;
     const [code, state] = call.signal.aborted
       ? ["CANCELLED", "its caller went away while it waited"] as const
-      : ["QUEUE_FULL", `${turnstile.insideCount} calls are under way and ${turnstile.waitingCount} wait`] as const;
-    const error = new ProblemError(code, `Cannot call "${call.action}" of plugin "${call.plugin}": ${state}`, {
-      retryAfterMs: 1_000,
-    });
+      : [
+        "QUEUE_FULL",
+        `${turnstile.insideCount} calls are under way and ${turnstile.waitingCount} wait`,
+      ] as const;
+    const error = new ProblemError(
+      code,
+      `Cannot call "${call.action}" of plugin "${call.plugin}": ${state}`,
+      {
+        retryAfterMs: 1_000,
+      },
+    );
     throw await this.#refused(call, error);
   }
 }

@@ -5,7 +5,7 @@
  */
 import { deepEqual, equal } from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { Airlock } from "../support/airlock.ts";
+import { Airlock, temporaryFolder } from "../support/airlock.ts";
 
 interface Hashed {
   inputSha256: string;
@@ -36,7 +36,8 @@ Deno.test("same input, same hash: in 50 calls one after the other and 20 at once
 });
 
 Deno.test("same input, same hash: it covers the bytes, whoever sends them and after a restart", async () => {
-  const dataDir = await Deno.makeTempDir();
+  await using folder = await temporaryFolder();
+  const dataDir = `${folder.path}/data`;
   const hashes: string[] = [];
   for (let start = 0; start < 2; start++) {
     await using airlock = await Airlock.start({ dataDir });
@@ -52,5 +53,4 @@ Deno.test("same input, same hash: it covers the bytes, whoever sends them and af
     equal(hashes.includes(spaced.body.inputSha256), false);
   }
   equal(new Set(hashes).size, 1);
-  await Deno.remove(dataDir, { recursive: true });
 });

@@ -37,7 +37,7 @@ const faulty = `{
   "version": "1",
   "airlock": "whenever",
   "entrypoint": "../mod.ts",
-  "titel": "x",
+  "licence": "MIT",
   "tier": "tools",
   "kind": "ai",
   "actions": { "1run": {} },
@@ -122,7 +122,7 @@ Deno.test("typed at every boundary: HTTP refuses what does not fit, and records 
   const faults = rejected?.lastError?.errors ?? [];
   ok(faults.length >= 10, JSON.stringify(faults));
   for (const { line } of faults) ok(line !== undefined && line > 1);
-  match(faults.find(({ path }) => path === "/titel")?.message ?? "", /name|tier/);
+  match(faults.find(({ path }) => path === "/licence")?.message ?? "", /license/);
 });
 
 Deno.test("typed at every boundary: a body of 100 MB is refused while it is sent", async () => {
@@ -258,9 +258,9 @@ Deno.test("typed at every boundary: the warden and the kernel end at a line that
     ["a number", "1"],
   ];
   for (const [what, line] of lines) {
-    await rejects(firstMessage(`${line}\n`, toWardenSchema), undefined, what);
-    await rejects(firstMessage(`${line}\n`, fromWardenSchema), undefined, what);
-    await rejects(firstMessage(`${line}\n`, kernelBootSchema), undefined, what);
+    await rejects(firstMessage(`${line}\n`, toWardenSchema), what);
+    await rejects(firstMessage(`${line}\n`, fromWardenSchema), what);
+    await rejects(firstMessage(`${line}\n`, kernelBootSchema), what);
   }
   await rejects(firstMessage("x".repeat(wardenLineBytesMax + 1), toWardenSchema), RangeError);
   deepEqual(await firstMessage('{"type":"drained"}\n', toWardenSchema), { type: "drained" });

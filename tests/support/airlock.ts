@@ -308,6 +308,12 @@ export async function* readEvents(body: ReadableStream<Uint8Array>): AsyncGenera
   equal(pending, "");
 }
 
+/** A folder that goes when it is disposed. */
+export async function temporaryFolder(): Promise<{ readonly path: string } & AsyncDisposable> {
+  const path = await Deno.realPath(await Deno.makeTempDir({ prefix: "test-" }));
+  return { path, [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }) };
+}
+
 /** Polls until `condition` gives something. Fails with `what` at the deadline. */
 export async function until<T>(
   what: string,

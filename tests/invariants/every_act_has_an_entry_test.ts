@@ -1,0 +1,113 @@
+/**
+ * Invariant: every act has an entry, on disk before its answer.
+ *
+ * @module
+ */
+import { deepEqual, equal, ok } from "node:assert/strict";
+import { Airlock, leftovers, manifest, temporaryFolder, until } from "../support/airlock.ts";
+
+interface Line {
+  seq: number;
+  type: string;
+  data: Record<string, unknown>;
+}
+
+/** What the disk holds of the log; a torn last line is left out, as recovery does. */
+async function readLog(dataDir: string): Promise<Line[]> {
+  const folder = `${dataDir}/ledger/log`;
+  const names = (await Array.fromAsync(Deno.readDir(folder))).map(({ name }) => name).filter((name) =>
+    name.endsWith(".ndjson")
+  ).sort();
+  const texts = await Promise.all(names.map((name) => Deno.readTextFile(`${folder}/${name}`)));
+  return texts.join("").split("\n").slice(0, -1).map((line) => JSON.parse(line));
+}
+
+/** Size of the tree in an answer's checkpoint. */
+function checkpointSize(headers: Headers): number {
+  const [, size] = atob(headers.get("airlock-checkpoint") ?? "").split("\n");
+  return Number(size);
+}
+
+const plugins = {
+  acting: {
+    "plugin.jsonc": manifest("acting", { actions: { run: {}, fail: {} }, capabilities: { read: ["*"] } }),
+    "mod.ts": `export const actions = { run: () => "done", fail() { throw new Error("no"); } };`,
+  },
+};
+
+/** An act, and the entry that must be on disk when its answer has arrived. */
+const acts: [type: string, method: string, path: string, body?: unknown][] = [
+  ["call.completed", "POST", "/v1/plugins/acting/actions/run", {}],
+  ["call.failed", "POST", "/v1/plugins/acting/actions/fail", {}],
+  ["call.refused", "POST", "/v1/plugins/acting/actions/none", {}],
+  ["request.refused", "POST", "/v1/tokens", { name: "x" }],
+  ["token.created", "POST", "/v1/tokens", { name: "x", role: "viewer" }],
+  ["grant.changed", "PUT", "/v1/plugins/acting/grants", { read: ["/srv"] }],
+  ["plugin.disabled", "POST", "/v1/plugins/acting/disable"],
+  ["plugin.stopped", "POST", "/v1/plugins/hello/stop"],
+];
+
+for (const [type, method, path, body] of acts) {
+  Deno.test(`every act has an entry: ${type} is on disk before the answer, whatever is killed then`, async () => {
+    await using folder = await temporaryFolder();
+    const dataDir = `${folder.path}/data`;
+    const seen: string[] = [];
+    for (let round = 0; round < 2; round++) {
+      await using airlock = await Airlock.start({ dataDir, plugins });
+      if (type === "plugin.stopped") await airlock.request("POST", "/v1/plugins/hello/start");
+      const kernel = await airlock.kernelPid();
+      const response = await airlock.fetch(method, path, body);
+      // The headers are here: nothing that happens from now on may take the entry away.
+      Deno.kill(kernel, "SIGKILL");
+      airlock.signal("SIGKILL");
+      const size = checkpointSize(response.headers);
+      await response.body?.cancel().catch(() => {});
+      await airlock.ended();
+      await until("all of it ended", () => leftovers(dataDir).length === 0);
+      const lines = await readLog(dataDir);
+      ok(size > 0 && lines.length >= size, `${lines.length} lines, checkpoint of ${size}`);
+      const found = lines.slice(0, size).filter((line) => line.type === type);
+      if (round === 0 || type !== "plugin.disabled") seen.push(`${found.at(-1)?.type}`);
+      equal(found.length >= 1, true, `${type} in ${lines.map((line) => line.type)}`);
+    }
+    deepEqual(new Set(seen), new Set([type]));
+  });
+}
+
+Deno.test("every act has an entry: calls answered before a kill are all in the next start's ledger", async () => {
+  await using folder = await temporaryFolder();
+  const dataDir = `${folder.path}/data`;
+  const answered: number[] = [];
+  for (let round = 0; round < 3; round++) {
+    await using airlock = await Airlock.start({ dataDir, plugins });
+    const kernel = await airlock.kernelPid();
+    const killAt = answered.length + 40;
+    const caller = async () => {
+      for (;;) {
+        try {
+          const { body } = await airlock.request<{ ledger: { index: number } }>(
+            "POST",
+            "/v1/plugins/acting/actions/run",
+            {},
+          );
+          answered.push(body.ledger.index);
+        } catch {
+          return; // the kernel is gone
+        }
+        if (answered.length === killAt) {
+          Deno.kill(kernel, "SIGKILL");
+          airlock.signal("SIGKILL");
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: 8 }, caller));
+    await airlock.ended();
+    await until("all of it ended", () => leftovers(dataDir).length === 0);
+  }
+  await using airlock = await Airlock.start({ dataDir, plugins });
+  const completed = new Set(
+    (await airlock.records()).filter(({ type }) => type === "call.completed").map(({ seq }) => seq),
+  );
+  deepEqual(answered.filter((index) => !completed.has(index)), []);
+  ok(answered.length >= 120);
+});
