@@ -8,7 +8,7 @@ function createQueue(waitingMax = 10, batchMax = 4) {
   const ends: PromiseWithResolvers<void>[] = [];
   const starts: PromiseWithResolvers<void>[] = [];
   const failures: unknown[] = [];
-  const at = <T>(list: PromiseWithResolvers<void>[], index: number) => {
+  const at = (list: PromiseWithResolvers<void>[], index: number) => {
     while (list.length <= index) list.push(Promise.withResolvers<void>());
     return list[index];
   };

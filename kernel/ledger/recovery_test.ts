@@ -172,13 +172,14 @@ Deno.test("openLedger() cuts a gap between files above the checkpoint and refuse
   await assert.rejects(() => open(below), LedgerCorruptError);
 });
 
-Deno.test("openLedger() cuts a record too many in a file", async () => {
+Deno.test("openLedger() cuts a record too many in a file, for good", async () => {
   const disk = await createDisk(255, 0);
   const full = disk.get(firstFile);
   disk.put(firstFile, new Uint8Array([...full, ...full.subarray(0, lineEnds(full)[0])]));
   await using ledger = await open(disk);
   assert.equal((await verifyAll(ledger)).length, 257);
   assert.deepEqual(disk.get(firstFile), full);
+  assert.deepEqual(disk.cutPower().get(firstFile), full);
 });
 
 interface Acknowledged {
