@@ -16,6 +16,12 @@ export const cellProtocolVersion = { major: 1, minor: 0 } as const;
 /** What a cell may say of itself in one message, in characters. */
 export const messageCharsMax = 2_048;
 
+/**
+ * What a token takes of its stream's window beside its text: about what the kernel holds for it. Without it a
+ * window would be room for as many tokens as they have characters, and a stream of empty ones free.
+ */
+export const tokenOverheadChars = 512;
+
 const callId = z.int().check(z.positive());
 const text = z.string().check(z.maxLength(messageCharsMax));
 const nat = z.int().check(z.nonnegative());
@@ -92,6 +98,7 @@ export const cellSetupSchema = z.strictObject({
   ),
   outputBytesMax: nat,
   streamWindowChars: nat,
+  tokenOverheadChars: nat,
 });
 export type CellSetup = z.infer<typeof cellSetupSchema>;
 

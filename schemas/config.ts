@@ -8,7 +8,7 @@
 import { z } from "zod";
 import { operatorGrantsSchema } from "./capabilities.ts";
 import { limitCapsSchema } from "./limits.ts";
-import { pluginIdSchema } from "./manifest.ts";
+import { pluginIdSchema } from "./plugin_id.ts";
 
 const ms = (initial: number, description: string) =>
   z.int().min(1).max(86_400_000).default(initial).describe(description);

@@ -10,10 +10,7 @@ import { z } from "zod";
 import { tryParseRange } from "@std/semver";
 import { capabilitiesSchema, isolationSchema } from "./capabilities.ts";
 import { limitsSchema } from "./limits.ts";
-
-/** A plugin's id: also a folder's name and a path segment. */
-export const pluginIdSchema = z.string()
-  .regex(/^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$/, "must be 1 to 64 of a-z, 0-9 and inner hyphens");
+import { pluginIdSchema } from "./plugin_id.ts";
 
 /** An action's name: a property of the plugin's `actions` export. */
 export const actionNameSchema = z.string()

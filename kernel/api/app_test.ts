@@ -71,7 +71,14 @@ for (const [method, path, needed, body] of routes) {
 Deno.test("createApp() refuses what is not one well-formed bearer token", async () => {
   const kernel = createTestingKernel();
   const app = createApp(kernel, options);
-  const headers = ["", "Bearer", "Bearer ", "Basic secret-admin", "Bearer wrong", "Bearer a, Bearer secret-admin"];
+  const headers = [
+    "",
+    "Bearer",
+    "Bearer ",
+    "Basic secret-admin",
+    "Bearer wrong",
+    "Bearer a, Bearer secret-admin",
+  ];
   for (const authorization of headers) {
     const response = await app.request("/v1/plugins", { headers: { authorization } });
     assert.deepEqual(await problemOf(response), { status: 401, code: "UNAUTHENTICATED" }, authorization);
@@ -106,7 +113,14 @@ Deno.test("createApp() tells the process's id and age on /healthz", async () => 
 Deno.test("createApp() gives each answer its own request id and the security headers", async () => {
   const app = createApp(createTestingKernel(), options);
   const ids = new Set<string>();
-  const paths = ["/healthz", "/nothing", "/v1/plugins", "/v1/plugins/hello/actions/greet", "/docs", "/openapi.json"];
+  const paths = [
+    "/healthz",
+    "/nothing",
+    "/v1/plugins",
+    "/v1/plugins/hello/actions/greet",
+    "/docs",
+    "/openapi.json",
+  ];
   for (const path of paths) {
     const headers = { ...bearer("admin"), "airlock-request-id": "chosen-by-the-caller" };
     const response = await app.request(path, { method: path.endsWith("greet") ? "POST" : "GET", headers });
@@ -208,12 +222,37 @@ const refusedActs: RefusedAct[] = [
   { method: "DELETE", path: "/v1/tokens/none", code: "TOKEN_NOT_FOUND" },
   { method: "POST", path: "/v1/nothing", code: "NOT_FOUND" },
   { method: "DELETE", path: "/v1/plugins/hello", code: "METHOD_NOT_ALLOWED", plugin: "hello" },
-  { method: "POST", path: "/v1/plugins/hello/stop", body: "x", type: "text/plain", code: "UNSUPPORTED_MEDIA_TYPE", plugin: "hello" },
+  {
+    method: "POST",
+    path: "/v1/plugins/hello/stop",
+    body: "x",
+    type: "text/plain",
+    code: "UNSUPPORTED_MEDIA_TYPE",
+    plugin: "hello",
+  },
   { method: "PUT", path: "/v1/plugins/hello/grants", body: "{", code: "MALFORMED_JSON", plugin: "hello" },
-  { method: "PUT", path: "/v1/plugins/hello/grants", body: '{"nett":[]}', code: "INPUT_INVALID", plugin: "hello" },
-  { method: "PUT", path: "/v1/plugins/hello/grants", body: '{"run":["git"]}', code: "GRANT_REFUSED", plugin: "hello" },
+  {
+    method: "PUT",
+    path: "/v1/plugins/hello/grants",
+    body: '{"nett":[]}',
+    code: "INPUT_INVALID",
+    plugin: "hello",
+  },
+  {
+    method: "PUT",
+    path: "/v1/plugins/hello/grants",
+    body: '{"run":["git"]}',
+    code: "GRANT_REFUSED",
+    plugin: "hello",
+  },
   { method: "POST", path: "/v1/tokens", body: '{"name":"","role":"king"}', code: "INPUT_INVALID" },
-  { method: "POST", path: "/v1/plugins/hello/actions/greet", body: "1 2", code: "MALFORMED_JSON", plugin: "hello" },
+  {
+    method: "POST",
+    path: "/v1/plugins/hello/actions/greet",
+    body: "1 2",
+    code: "MALFORMED_JSON",
+    plugin: "hello",
+  },
 ];
 
 for (const { method, path, body, type, role = "admin", code, plugin = "" } of refusedActs) {
@@ -221,7 +260,10 @@ for (const { method, path, body, type, role = "admin", code, plugin = "" } of re
     const kernel = createTestingKernel();
     const response = await createApp(kernel, options).request(path, {
       method,
-      headers: { ...bearer(role), ...(body === undefined ? {} : { "content-type": type ?? "application/json" }) },
+      headers: {
+        ...bearer(role),
+        ...(body === undefined ? {} : { "content-type": type ?? "application/json" }),
+      },
       ...(body === undefined ? {} : { body }),
     });
     assert.equal((await problemOf(response)).code, code);

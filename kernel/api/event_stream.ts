@@ -19,6 +19,13 @@ const keepAlive = encoder.encode(": keep-alive\n\n");
 /** Above this, `send` makes its caller wait for the reader. */
 const bufferedBytesMax = 16_384;
 
+export interface EventStreamOptions {
+  /** A comment is sent whenever nothing else was for this long, lest a proxy gives the stream up. */
+  readonly keepAliveMs: number;
+  /** The reader is gone before the last event. */
+  onCancel(): void;
+}
+
 export class EventStream {
   readonly body: ReadableStream<Uint8Array>;
   /** Resolves with the first thing sent; from then on the answer's status is settled. */
@@ -32,8 +39,7 @@ export class EventStream {
   #sequence = 0;
   #idle = true;
 
-  /** Sends a comment whenever nothing else was sent for `keepAliveMs`, lest a proxy gives the stream up. */
-  constructor({ keepAliveMs }: { keepAliveMs: number }) {
+  constructor({ keepAliveMs, onCancel }: EventStreamOptions) {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.opened = promise;
     this.#open = resolve;
@@ -42,7 +48,10 @@ export class EventStream {
         this.#controller = controller;
       },
       pull: () => this.#resume(),
-      cancel: () => this.close(),
+      cancel: () => {
+        this.close();
+        onCancel();
+      },
     }, new ByteLengthQueuingStrategy({ highWaterMark: bufferedBytesMax }));
     this.#keepAliveTimer = setInterval(() => this.#keepAlive(), keepAliveMs);
   }

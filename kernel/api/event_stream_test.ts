@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { EventStream } from "./event_stream.ts";
 
-const quiet = { keepAliveMs: 60_000 };
+const quiet = { keepAliveMs: 60_000, onCancel: () => assert.fail("cancelled") };
 
 interface ReceivedEvent {
   id: string;
@@ -13,11 +13,22 @@ interface ReceivedEvent {
 function parseEvents(text: string): ReceivedEvent[] {
   const blocks = text.split(/(?:\r\n|\r|\n){2}/).filter((block) => block !== "");
   return blocks.map((block) => {
-    const lines = block.split(/\r\n|\r|\n/).map((line) => /^(\w+): (.*)$/.exec(line)?.slice(1) ?? assert.fail(line));
+    const lines = block.split(/\r\n|\r|\n/).map((line) =>
+      /^(\w+): (.*)$/s.exec(line)?.slice(1) ?? assert.fail(line)
+    );
     assert.deepEqual(lines.map(([field]) => field), ["id", "event", "data"]);
     const [[, id = ""], [, event = ""], [, data = ""]] = lines as [string[], string[], string[]];
     return { id, event, data };
   });
+}
+
+async function readRest(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  for (let read = await reader.read(); !read.done; read = await reader.read()) {
+    text += decoder.decode(read.value);
+  }
+  return text;
 }
 
 Deno.test("EventStream counts its events from 1 and closes after the last", async () => {
@@ -50,7 +61,10 @@ Deno.test("EventStream lets no data end its event or begin another", async () =>
   stream.end("ERROR", "{}");
   const events = parseEvents(await new Response(stream.body).text());
   assert.deepEqual(events.map(({ event }) => event), [...texts.map(() => "TOKEN"), "ERROR"]);
-  assert.deepEqual(events.slice(0, -1).map(({ data }) => JSON.parse(data)), texts.map((text) => JSON.parse(text)));
+  assert.deepEqual(
+    events.slice(0, -1).map(({ data }) => JSON.parse(data)),
+    texts.map((text) => JSON.parse(text)),
+  );
 });
 
 Deno.test("EventStream sends numbers as they were written", async () => {
@@ -70,15 +84,16 @@ Deno.test("EventStream makes its sender wait for a slow reader, and keeps only t
   assert.match(new TextDecoder().decode((await reader.read()).value), /^id: 1\nevent: TOKEN\n/);
   await sent;
   stream.end("COMPLETE", "1");
-  reader.releaseLock();
-  const rest = parseEvents(await new Response(stream.body).text());
+  const rest = parseEvents(await readRest(reader));
   assert.deepEqual(rest.map(({ id, data }) => [id, data]), [["2", '{"note":"third"}'], ["3", "1"]]);
 });
 
 Deno.test("EventStream lets its sender go when the reader is gone", async () => {
-  const stream = new EventStream(quiet);
+  let cancels = 0;
+  const stream = new EventStream({ ...quiet, onCancel: () => cancels += 1 });
   const sent = stream.send("TOKEN", JSON.stringify("x".repeat(100_000)));
   await stream.body.cancel();
+  assert.equal(cancels, 1);
   await sent;
   await stream.send("TOKEN", "1");
   stream.sendProgress("{}");
@@ -87,7 +102,7 @@ Deno.test("EventStream lets its sender go when the reader is gone", async () => 
 });
 
 Deno.test("EventStream sends a comment while it is idle, which settles the status", async () => {
-  const stream = new EventStream({ keepAliveMs: 1 });
+  const stream = new EventStream({ keepAliveMs: 1, onCancel: () => undefined });
   const reader = stream.body.getReader();
   assert.equal(new TextDecoder().decode((await reader.read()).value), ": keep-alive\n\n");
   await stream.opened;

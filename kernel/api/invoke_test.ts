@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ProblemError, type Problem } from "../../schemas/problem.ts";
+import { type Problem, ProblemError } from "../../schemas/problem.ts";
 import type { Call } from "../kernel.ts";
 import { createApp } from "./app.ts";
 import { serveApi } from "./serve.ts";
@@ -120,7 +120,9 @@ Deno.test("registerInvoke() streams tokens and progress, then the answer", async
 });
 
 Deno.test("registerInvoke() answers a stream that fails before its first event with the problem", async () => {
-  const { post } = create(() => Promise.reject(new ProblemError("ACTION_NOT_FOUND", 'Cannot call "greet": none')));
+  const { post } = create(() =>
+    Promise.reject(new ProblemError("ACTION_NOT_FOUND", 'Cannot call "greet": none'))
+  );
   const response = await post("{}", streaming);
   assert.equal(response.status, 404);
   assert.equal(response.headers.get("content-type"), "application/problem+json");
@@ -128,7 +130,9 @@ Deno.test("registerInvoke() answers a stream that fails before its first event w
 });
 
 Deno.test("registerInvoke() ends a stream that fails later with ERROR", async () => {
-  for (const error of [new ProblemError("LIMIT_CPU", "Cannot finish: time is up"), new Error("secret detail")]) {
+  for (
+    const error of [new ProblemError("LIMIT_CPU", "Cannot finish: time is up"), new Error("secret detail")]
+  ) {
     const { post } = create(async ({ sink }) => {
       await sink?.token("1");
       throw error;
@@ -154,40 +158,74 @@ Deno.test("registerInvoke() streams only to who asks for it by name", async () =
   ];
   for (const [accept, streams] of table) {
     const response = await post("{}", { ...json, accept });
-    assert.equal(response.headers.get("content-type"), streams ? "text/event-stream" : "application/json", accept);
+    assert.equal(
+      response.headers.get("content-type"),
+      streams ? "text/event-stream" : "application/json",
+      accept,
+    );
     await response.body?.cancel();
     assert.equal(kernel.calls.at(-1)?.sink !== undefined, streams);
   }
 });
 
-for (const accept of ["application/json", "text/event-stream"]) {
-  Deno.test(`registerInvoke() aborts the call when the client of an ${accept} answer hangs up`, async () => {
-    const called = Promise.withResolvers<Call>();
-    const aborted = Promise.withResolvers<void>();
-    const { kernel } = create(async (call) => {
-      call.signal.addEventListener("abort", () => aborted.resolve());
-      called.resolve(call);
-      await aborted.promise;
-      throw new ProblemError("CANCELLED", "Cannot finish: the caller went away");
-    });
-    const server = serveApi({ kernel, host: "127.0.0.1", port: 0, swaggerUiFolder: "/nowhere" });
-    const client = new AbortController();
-    const answer = fetch(`http://127.0.0.1:${server.port}${path}`, {
-      method: "POST",
-      headers: { ...json, accept },
-      body: "{}",
-      signal: client.signal,
-    });
-    const call = await called.promise;
-    if (call.sink !== undefined) {
-      await call.sink.token("1");
-      const reader = (await answer).body?.getReader();
-      await reader?.read();
-    }
-    client.abort();
+/** A plugin's action that ends only when its call is aborted. */
+function createWaiting() {
+  const called = Promise.withResolvers<Call>();
+  const aborted = Promise.withResolvers<void>();
+  const { kernel } = create(async (call) => {
+    call.signal.addEventListener("abort", () => aborted.resolve());
+    called.resolve(call);
     await aborted.promise;
-    if (call.sink === undefined) await assert.rejects(answer, { name: "AbortError" });
-    await server.shutdown();
-    await server.finished;
+    throw new ProblemError("CANCELLED", "Cannot finish: the caller went away");
   });
+  const server = serveApi({ kernel, host: "127.0.0.1", port: 0, swaggerUiFolder: "/nowhere" });
+  const post = (headers: Record<string, string>, signal: AbortSignal) =>
+    fetch(`http://127.0.0.1:${server.port}${path}`, { method: "POST", headers, body: "{}", signal });
+  return { server, post, called: called.promise, aborted: aborted.promise };
 }
+
+Deno.test("registerInvoke() aborts the call when its client hangs up", async () => {
+  const { server, post, called, aborted } = createWaiting();
+  const client = new AbortController();
+  const refused = assert.rejects(post(json, client.signal), { name: "AbortError" });
+  await called;
+  client.abort();
+  await Promise.all([aborted, refused]);
+  await server.shutdown();
+  await server.finished;
+});
+
+Deno.test("registerInvoke() aborts the call when the reader of its stream hangs up", async () => {
+  const { server, post, called, aborted } = createWaiting();
+  const client = new AbortController();
+  const answer = post(streaming, client.signal);
+  await (await called).sink?.token("1");
+  const reader = (await answer).body?.getReader();
+  await reader?.read();
+  const broken = reader?.read().catch((error) => error);
+  client.abort();
+  await aborted;
+  assert.equal((await broken as Error).name, "AbortError");
+  await server.shutdown();
+  await server.finished;
+});
+
+Deno.test("registerInvoke() aborts the call when its stream is cancelled", async () => {
+  const { kernel, post } = create(async ({ sink, signal }) => {
+    while (!signal.aborted) await sink?.token(JSON.stringify("x".repeat(65_536)));
+    throw new ProblemError("CANCELLED", "Cannot finish: the caller went away");
+  });
+  const response = await post("{}", streaming);
+  await response.body?.cancel();
+  assert.equal(kernel.calls[0]?.signal.aborted, true);
+});
+
+Deno.test("registerInvoke() fails closed on an output that is not UTF-8", async () => {
+  const { post } = create(async ({ sink }) => {
+    await sink?.token("1");
+    return { ...resultOf("1"), output: new Uint8Array([0x22, 0xff, 0x22]) };
+  });
+  assert.equal((await post("{}")).status, 500);
+  const events = await eventsOf(await post("{}", streaming));
+  assert.deepEqual(events.map(([event]) => event), ["TOKEN", "ERROR"]);
+});

@@ -23,11 +23,12 @@ const metricsRoute = createRoute({
 });
 
 export function registerMetrics(app: Api, kernel: ApiKernel): void {
-  app.openapi(metricsRoute, async (c) => {
+  app.openapi(metricsRoute, (c) => {
     const caller = authenticate(kernel, c.req.raw);
     c.set("caller", caller);
     checkRole(caller, "viewer");
-    const text = await kernel.metrics.render();
-    return c.text(text, 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" });
+    return c.text(kernel.metrics.render(), 200, {
+      "content-type": "text/plain; version=0.0.4; charset=utf-8",
+    });
   });
 }

@@ -11,9 +11,8 @@ export interface ServeApiOptions {
   readonly host: string;
   /** 0 picks a free port. */
   readonly port: number;
+  /** The folder of swagger-ui-dist, see `swagger_ui_folder.ts`. */
   readonly swaggerUiFolder: string;
-  /** Ends the server at once, connections included. */
-  readonly signal?: AbortSignal;
 }
 
 export interface ApiServer {
@@ -21,31 +20,38 @@ export interface ApiServer {
   readonly port: number;
   /** Resolves when the last connection is closed. */
   readonly finished: Promise<void>;
-  /** Takes no more connections, lets requests under way end within `drainTimeoutMs`, then ends them. */
+  /** Takes no more connections and waits for the requests under way, at most `drainTimeoutMs`. */
   shutdown(): Promise<void>;
 }
 
 /** Throws if the address cannot be listened on. */
-export function serveApi({ kernel, host, port, swaggerUiFolder, signal }: ServeApiOptions): ApiServer {
+export function serveApi({ kernel, host, port, swaggerUiFolder }: ServeApiOptions): ApiServer {
   const app = createApp(kernel, { swaggerUiFolder });
-  const overdue = new AbortController();
   const server = Deno.serve({
     hostname: host,
     port,
-    signal: signal === undefined ? overdue.signal : AbortSignal.any([signal, overdue.signal]),
-    // The warden prints the ready line; stdout belongs to the kernel's messages.
+    // Stdout carries the kernel's messages; the warden prints the ready line.
     onListen: () => undefined,
   }, (request) => app.fetch(request));
   return {
     port: server.addr.port,
     finished: server.finished,
-    shutdown: async () => {
-      const timer = setTimeout(() => overdue.abort(), kernel.config.http.drainTimeoutMs);
-      try {
-        await server.shutdown();
-      } finally {
-        clearTimeout(timer);
-      }
-    },
+    shutdown: () => settleWithin(kernel.config.http.drainTimeoutMs, server.shutdown()),
   };
+}
+
+/**
+ * Waits for `work`, but no longer than `timeoutMs`.
+ *
+ * A connection whose client went silent in the middle of a body holds the shutdown for ever, and Deno has no
+ * way to close it then (aborting the server's signal throws BadResource): it ends with the process.
+ */
+async function settleWithin(timeoutMs: number, work: Promise<void>): Promise<void> {
+  const { promise: overdue, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, timeoutMs);
+  try {
+    await Promise.race([work, overdue]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

@@ -78,7 +78,7 @@ export function createTestingKernel(options: TestingKernelOptions = {}): Testing
     tokens: testingTokens(() => kernel.refusedTokens.count += 1),
     metrics: {
       requestEnded: ({ route, method, status }) => void kernel.requests.push({ route, method, status }),
-      render: () => Promise.resolve("airlock_up 1\n"),
+      render: () => "airlock_up 1\n",
     },
     plugins: {
       list: () => [...plugins.values()],

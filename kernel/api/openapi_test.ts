@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { problemCodes } from "../../schemas/problem.ts";
+import { createApp } from "./app.ts";
+import { createTestingKernel } from "./testing_kernel.ts";
+
+const app = createApp(createTestingKernel(), { swaggerUiFolder: "/nowhere" });
+
+async function readDocument() {
+  const response = await app.request("/openapi.json");
+  assert.equal(response.headers.get("content-type"), "application/json");
+  return await response.json();
+}
+
+/** Every string under a key "$ref". */
+function refsIn(value: unknown): string[] {
+  if (typeof value !== "object" || value === null) return [];
+  return Object.entries(value).flatMap(([key, child]) => key === "$ref" ? [String(child)] : refsIn(child));
+}
+
+Deno.test("registerOpenApi() documents every route that is served, in OpenAPI 3.1", async () => {
+  const document = await readDocument();
+  assert.equal(document.openapi, "3.1.0");
+  assert.equal(document.info.title, "Airlock");
+  const documented = Object.entries<object>(document.paths).flatMap(([path, item]) =>
+    Object.keys(item).map((method) => `${method.toUpperCase()} ${path}`)
+  );
+  const undocumented = /^(?:\/docs|\/openapi\.json)/;
+  const served = app.routes.filter(({ method, path }) => method !== "ALL" && !undocumented.test(path))
+    .map(({ method, path }) => `${method} ${path.replace(/:(\w+)/g, "{$1}")}`);
+  assert.deepEqual(documented.toSorted(), [...new Set(served)].toSorted());
+});
+
+Deno.test("registerOpenApi() names the token on all routes but those of health, each under its own name", async () => {
+  const document = await readDocument();
+  assert.equal(document.components.securitySchemes.bearer.scheme, "bearer");
+  const names = new Set<string>();
+  let count = 0;
+  for (const [path, item] of Object.entries<Record<string, Record<string, unknown>>>(document.paths)) {
+    for (const operation of Object.values(item)) {
+      const open = path === "/healthz" || path === "/readyz";
+      assert.deepEqual(operation.security, open ? undefined : [{ bearer: [] }], path);
+      names.add(String(operation.operationId));
+      count += 1;
+    }
+  }
+  assert.equal(names.size, count);
+});
+
+Deno.test("registerOpenApi() documents every problem code and resolves every reference", async () => {
+  const document = await readDocument();
+  assert.deepEqual(document.components.schemas.Problem.properties.code.enum, problemCodes);
+  const refs = refsIn(document);
+  assert.ok(refs.length > 20);
+  for (const ref of refs) {
+    const name = /^#\/components\/schemas\/(\w+)$/.exec(ref)?.[1];
+    assert.ok(name !== undefined && name in document.components.schemas, ref);
+  }
+  const invoke = document.paths["/v1/plugins/{id}/actions/{action}"].post.responses;
+  for (const status of [200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 499, 500, 502, 503, 504]) {
+    assert.ok(status in invoke, String(status));
+  }
+});
