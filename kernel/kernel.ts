@@ -9,7 +9,7 @@
  */
 import { getRandomValues } from "node:crypto";
 import denoJson from "../deno.json" with { type: "json" };
-import type { PluginView } from "../schemas/api.ts";
+import type { LogLine, PluginView } from "../schemas/api.ts";
 import type { Config } from "../schemas/config.ts";
 import type { ProblemCode } from "../schemas/problem.ts";
 import type { KernelBoot } from "../schemas/warden_protocol.ts";
@@ -62,6 +62,8 @@ export interface Kernel {
     list(): PluginView[];
     get(id: string): PluginView;
     act(id: string, verb: LifecycleVerb, actor: string): Promise<Written<PluginView>>;
+    /** Lines of the plugin's log with a `seq` above `after`, ascending. */
+    logs(id: string, page: { after?: number | undefined; limit: number }): LogLine[];
     grants(id: string): GrantsView;
     setGrants(id: string, grants: Config["grants"][string], actor: string): Promise<Written<GrantsView>>;
   };

@@ -12,7 +12,7 @@
  *
  * @module
  */
-import { Validator } from "@cfworker/json-schema";
+import { dereference, type Schema, validate } from "@cfworker/json-schema";
 import * as z from "zod/mini";
 import {
   cellBootSchema,
@@ -34,11 +34,23 @@ const bootBytesMax = 1_048_576;
 const frameBytesMax = 0x7fff_ffff;
 const queueBytesMax = 1_048_576;
 
+/** Faults in one answer. */
+const faultsMax = 32;
+const faultsBytesMax = 32_768;
+/** Data up to this length is told everything that is wrong with it. */
+const listedCharsMax = 65_536;
+
 const exitCodes = { ended: 0, refused: 64, pluginFailed: 70 } as const;
 
+/** A schema of the plugin, ready to check data. */
+interface Checker {
+  readonly schema: Schema | boolean;
+  readonly lookup: ReturnType<typeof dereference>;
+}
+
 interface Action {
-  readonly input: Validator | undefined;
-  readonly output: Validator | undefined;
+  readonly input: Checker | undefined;
+  readonly output: Checker | undefined;
 }
 
 /** Runs until the kernel or the plugin ends it; never returns. */
@@ -61,7 +73,9 @@ function readStdin(): string {
     const read = Deno.stdin.readSync(chunk);
     if (read === null) break;
     bytes += read;
-    if (bytes > bootBytesMax) throw new Error(`Cannot start a cell: its stdin is above ${bootBytesMax} bytes`);
+    if (bytes > bootBytesMax) {
+      throw new Error(`Cannot start a cell: its stdin is above ${bootBytesMax} bytes`);
+    }
     chunks.push(chunk.subarray(0, read));
   }
   const decoder = new TextDecoder("utf-8", { fatal: true });
@@ -143,7 +157,7 @@ class Cell {
   #load(setupJson: string): void {
     const setup = cellSetupSchema.parse(JSON.parse(setupJson));
     for (const [name, { input, output }] of Object.entries(setup.actions)) {
-      this.#actions.set(name, { input: validatorOf(input), output: validatorOf(output) });
+      this.#actions.set(name, { input: checkerOf(input), output: checkerOf(output) });
     }
     this.#setup = setup;
     this.#toGuest.push({ type: "setup", setup });
@@ -156,9 +170,14 @@ class Cell {
       return this.#fail(id, "ACTION_NOT_FOUND", `Cannot call "${action}": the plugin has no such action`);
     }
     if (schemas.input !== undefined) {
-      const errors = faultsOf(schemas.input, JSON.parse(input));
+      const errors = faultsOf(schemas.input, JSON.parse(input), input.length);
       if (errors !== undefined) {
-        return this.#fail(id, "INPUT_INVALID", `Cannot call "${action}": its input does not fit the schema`, errors);
+        return this.#fail(
+          id,
+          "INPUT_INVALID",
+          `Cannot call "${action}": its input does not fit the schema`,
+          errors,
+        );
       }
     }
     this.#calls.set(id, action);
@@ -227,16 +246,25 @@ class Cell {
     const bytesMax = this.#setup?.outputBytesMax ?? 0;
     const output = json.length > bytesMax ? undefined : this.#encoder.encode(json);
     if (output === undefined || output.length > bytesMax) {
-      return this.#fail(id, "LIMIT_OUTPUT", `Cannot answer "${action}": its output is above ${bytesMax} bytes`);
+      return this.#fail(
+        id,
+        "LIMIT_OUTPUT",
+        `Cannot answer "${action}": its output is above ${bytesMax} bytes`,
+      );
     }
     const schema = this.#actions.get(action)?.output;
     if (schema !== undefined) {
       const value = parseJson(json);
       const errors = value === undefined
         ? [{ path: "", message: "must be JSON" }]
-        : faultsOf(schema, value.json);
+        : faultsOf(schema, value.json, json.length);
       if (errors !== undefined) {
-        return this.#fail(id, "OUTPUT_INVALID", `Cannot answer "${action}": its output does not fit the schema`, errors);
+        return this.#fail(
+          id,
+          "OUTPUT_INVALID",
+          `Cannot answer "${action}": its output does not fit the schema`,
+          errors,
+        );
       }
     }
     this.#calls.delete(id);
@@ -250,7 +278,8 @@ class Cell {
     this.#send({
       type: "log",
       level: "warn",
-      message: `Cannot take a message of the plugin's Worker: ${reason} (${this.#refusedMessages} refused so far)`,
+      message:
+        `Cannot take a message of the plugin's Worker: ${reason} (${this.#refusedMessages} refused so far)`,
     });
   }
 }
@@ -264,23 +293,57 @@ function parseJson(text: string): { json: unknown } | undefined {
   }
 }
 
-function validatorOf(schema: CellSetup["actions"][string]["input"]): Validator | undefined {
-  return schema === undefined ? undefined : new Validator(schema, "2020-12", false);
+function checkerOf(schema: CellSetup["actions"][string]["input"]): Checker | undefined {
+  return schema === undefined ? undefined : { schema, lookup: dereference(schema) };
 }
 
-function faultsOf(validator: Validator, value: unknown): { path: string; message: string }[] | undefined {
-  const { valid, errors } = validator.validate(value);
-  if (valid) return undefined;
-  // The validator reports a failing child, then each parent it made fail: the leaves say what is wrong.
-  const leaves = errors.filter((error) =>
-    !errors.some((other) =>
-      other !== error && other.keywordLocation.startsWith(`${error.keywordLocation}/`)
-    )
-  );
-  return leaves.slice(0, 32).map(({ instanceLocation, error }) => ({
-    path: clip(instanceLocation.replace(/^#/, "")),
-    message: clip(error),
-  }));
+interface DataFault {
+  path: string;
+  message: string;
+}
+
+/**
+ * What is wrong with data, all of it where the data is short; of long data the first thing, because a list of
+ * everything wrong with it can be many times its size. Data that is too deep to be checked does not fit.
+ */
+function faultsOf({ schema, lookup }: Checker, value: unknown, chars: number): DataFault[] | undefined {
+  try {
+    const first = validate(value, schema, "2020-12", lookup, true);
+    if (first.valid) return undefined;
+    const { errors } = chars > listedCharsMax ? first : validate(value, schema, "2020-12", lookup, false);
+    return fitting(leavesOf(errors));
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return [{ path: "", message: "must not be nested so deeply" }];
+  }
+}
+
+/** The validator reports a failing child beside each parent it made fail: the leaves say what is wrong. */
+function leavesOf(errors: ReturnType<typeof validate>["errors"]) {
+  const parents = new Set<string>();
+  for (const { keywordLocation } of errors) {
+    for (
+      let end = keywordLocation.lastIndexOf("/");
+      end > 0;
+      end = keywordLocation.lastIndexOf("/", end - 1)
+    ) {
+      parents.add(keywordLocation.slice(0, end));
+    }
+  }
+  return errors.filter(({ keywordLocation }) => !parents.has(keywordLocation));
+}
+
+/** As many as go into an envelope; the first one always does. */
+function fitting(errors: ReturnType<typeof validate>["errors"]): DataFault[] {
+  const faults: DataFault[] = [];
+  let bytes = 0;
+  for (const { instanceLocation, error } of errors.slice(0, faultsMax)) {
+    const fault = { path: clip(instanceLocation.replace(/^#/, "")), message: clip(error) };
+    bytes += new TextEncoder().encode(JSON.stringify(fault)).length;
+    if (bytes > faultsBytesMax) break;
+    faults.push(fault);
+  }
+  return faults;
 }
 
 function clip(text: string): string {

@@ -3,7 +3,8 @@
  *
  * A connection is nobody until its first frame shows a token that is expected; a token works once. A
  * connection that says nothing, too much or something else is dropped, and few may wait at a time: what
- * can reach the socket can at most be turned away.
+ * can reach the socket can at most be turned away. When too many wait the eldest goes, because a cell speaks
+ * at once: a program that a plugin was granted can reach the socket, and must not keep other cells out.
  *
  * @module
  */
@@ -46,9 +47,9 @@ export class CellListener implements AsyncDisposable {
 
   async #accept(): Promise<void> {
     for await (const connection of this.#listener) {
-      if (this.#waiting.size >= this.options.helloPendingMax) {
-        connection.close();
-        continue;
+      const [eldest] = this.#waiting;
+      if (eldest !== undefined && this.#waiting.size >= this.options.helloPendingMax) {
+        this.#drop(eldest, "too many others came after it");
       }
       this.#waiting.add(connection);
       void this.#greet(connection);

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { type FromCell, fromCellSchema, type ToCell } from "../schemas/cell_protocol.ts";
+import { type FromCell, fromCellSchema, type ToCell, tokenOverheadChars } from "../schemas/cell_protocol.ts";
 import { ProblemError } from "../schemas/problem.ts";
 import { type Frame, FrameError, FrameReader } from "./frame.ts";
 import { FrameWriter } from "./frame_writer.ts";
@@ -59,10 +59,14 @@ interface PendingCall {
   timer: ReturnType<typeof setTimeout> | undefined;
   /** Tokens on their way to the reader. */
   windowChars: number;
+  /** All tokens so far. */
+  streamedBytes: number;
   onAbort: (() => void) | undefined;
 }
 
 const readBytes = 65_536;
+/** From the end of its socket to the end of its process: the kernel of the machine takes a full heap apart. */
+const hangUpGraceMs = 500;
 
 export class LiveCell {
   /** Resolves when the plugin is loaded; rejects when it cannot be, or the cell ends first. */
@@ -79,6 +83,7 @@ export class LiveCell {
   /** What the plugin's code died of, in its own words. */
   #failure: string | undefined;
   #drained: PromiseWithResolvers<void> | undefined;
+  #hungUp: ReturnType<typeof setTimeout> | undefined;
   #isReady = false;
   #isDraining = false;
   #isStopping = false;
@@ -123,7 +128,7 @@ export class LiveCell {
     }
     const id = this.#nextId++;
     const answer = Promise.withResolvers<Uint8Array<ArrayBuffer>>();
-    const pending: PendingCall = { call, answer, timer: undefined, windowChars: 0, onAbort: undefined };
+    const pending: PendingCall = { call, answer, timer: undefined, windowChars: 0, streamedBytes: 0, onAbort: undefined };
     try {
       const { action, request, input, sink } = call;
       this.#send({ type: "call", id, action, request, stream: sink !== undefined }, input);
@@ -167,6 +172,7 @@ export class LiveCell {
   over(end: { exitCode: number; signal: string | null; killed: string | null }): void {
     if (this.#isOver) return;
     this.#isOver = true;
+    clearTimeout(this.#hungUp);
     this.#writer?.close();
     this.#connection?.close();
     const cause = this.#fate?.error ?? this.#causeOf(end);
@@ -175,7 +181,11 @@ export class LiveCell {
       const isBystander = this.#fate?.culprit !== undefined && this.#fate.culprit !== id;
       this.#settle(id, isBystander ? this.#problem("PLUGIN_CRASHED", `another call ended its cell`) : cause);
     }
-    const by = this.#fate !== undefined || end.killed !== null ? "killed" : this.#isStopping ? "stopped" : "crashed";
+    const by = this.#fate !== undefined || end.killed !== null
+      ? "killed"
+      : this.#isStopping
+      ? "stopped"
+      : "crashed";
     this.#ready.reject(cause);
     this.#drained?.resolve();
     this.#ended.resolve({ cause, exitCode: end.exitCode, signal: end.signal, calls, by });
@@ -183,14 +193,18 @@ export class LiveCell {
 
   #causeOf({ exitCode, signal, killed }: { exitCode: number; signal: string | null; killed: string | null }) {
     // Wrappers report a signal as 128 + its number.
-    if (killed === "LIMIT_MEMORY") return this.#problem("LIMIT_MEMORY", "the cell used more memory than it may");
+    if (killed === "LIMIT_MEMORY") {
+      return this.#problem("LIMIT_MEMORY", "the cell used more memory than it may");
+    }
     if (signal === "SIGTRAP" || exitCode === 128 + 5) {
       return this.#problem("LIMIT_MEMORY", "the heap of the plugin is full");
     }
     if (signal === "SIGXFSZ" || exitCode === 128 + 25) {
       return this.#problem("LIMIT_DISK", "the plugin wrote a file above its limit");
     }
-    if (this.#failure !== undefined) return this.#problem("PLUGIN_CRASHED", `its code failed: ${this.#failure}`);
+    if (this.#failure !== undefined) {
+      return this.#problem("PLUGIN_CRASHED", `its code failed: ${this.#failure}`);
+    }
     return this.#problem("PLUGIN_CRASHED", `its cell ended with ${signal ?? `exit code ${exitCode}`}`);
   }
 
@@ -229,10 +243,20 @@ export class LiveCell {
     }
   }
 
-  /** The socket is of no more use: a cell that goes by itself is left to; any other is killed. */
+  /**
+   * The socket is of no more use. A cell that hung up is most likely about to end, and how it ends says why:
+   * it is killed when it takes its time. One that broke the protocol is killed at once.
+   */
   #lost(error: unknown): void {
     if (this.#isOver || error instanceof Deno.errors.Interrupted) return;
-    if (error === undefined) return this.options.kill();
+    if (
+      error === undefined || error instanceof Deno.errors.BrokenPipe ||
+      error instanceof Deno.errors.ConnectionReset
+    ) {
+      this.#isDraining = true;
+      this.#hungUp ??= setTimeout(() => this.options.kill(), hangUpGraceMs);
+      return;
+    }
     const state = error instanceof Error ? error.message : String(error);
     this.kill(this.#problem("PLUGIN_CRASHED", `its cell broke the protocol: ${state.slice(0, 512)}`));
   }
@@ -310,13 +334,19 @@ export class LiveCell {
     }
     const { sink } = pending.call;
     if (sink === undefined) throw new Error("it streams to a call that asked for no stream");
-    pending.windowChars += json.length;
-    if (pending.windowChars > this.options.streamWindowChars + this.options.outputBytesMax) {
-      throw new Error("it streams without waiting for its reader");
+    const { outputBytesMax, streamWindowChars } = this.options;
+    // The guest holds back by itself, with later news of its reader than there is here.
+    if (pending.windowChars > streamWindowChars) throw new Error("it streams without waiting for its reader");
+    pending.streamedBytes += body.length;
+    if (pending.streamedBytes > outputBytesMax) {
+      this.#send({ type: "cancel", id });
+      return this.#settle(id, this.#problem("LIMIT_OUTPUT", `its tokens are above ${outputBytesMax} bytes`));
     }
+    const chars = json.length + tokenOverheadChars;
+    pending.windowChars += chars;
     sink.token(json).then(() => {
-      pending.windowChars -= json.length;
-      this.#send({ type: "credit", id, chars: json.length });
+      pending.windowChars -= chars;
+      this.#send({ type: "credit", id, chars });
     }, () => this.#send({ type: "cancel", id }));
   }
 

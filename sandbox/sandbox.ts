@@ -83,15 +83,19 @@ export class Sandbox implements AsyncDisposable {
       onLog: (text) => request.onLog("output", "info", text),
       onEnded: (end) => cell.over(end),
     });
+    let isConnected = false;
     try {
       const setupJson = new TextEncoder().encode(JSON.stringify(request.setup));
       const [socket] = await Promise.race([Promise.all([connection, request.verified]), failure(cell)]);
       link.locate(id);
       cell.connect(socket, setupJson);
+      isConnected = true;
       await cell.ready;
       const pid = await Promise.race([located.promise, failure(cell)]);
       return this.#started(request.plugin, cell, pid);
     } catch (error) {
+      // It may have shown its token all the same, and then nobody else would close its socket.
+      if (!isConnected) void connection.then((socket) => socket.close());
       cell.kill(asProblem(request.plugin, error));
       throw (await cell.ended).cause;
     } finally {

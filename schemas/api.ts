@@ -66,15 +66,18 @@ export const pluginSchema = z.strictObject({
   limits: limitsSchema.partial(),
   restarts: z.int().nonnegative(),
   breaker: z.enum(["closed", "open", "half_open"]),
-  actions: z.record(z.string(), z.strictObject({
-    description: z.string().nullable(),
-    stream: z.boolean(),
-    idempotent: z.boolean(),
-    concurrency: z.int(),
-    timeoutMs: z.int(),
-    input: jsonValue.nullable(),
-    output: jsonValue.nullable(),
-  })),
+  actions: z.record(
+    z.string(),
+    z.strictObject({
+      description: z.string().nullable(),
+      stream: z.boolean(),
+      idempotent: z.boolean(),
+      concurrency: z.int(),
+      timeoutMs: z.int(),
+      input: jsonValue.nullable(),
+      output: jsonValue.nullable(),
+    }),
+  ),
   requested: z.record(z.string(), jsonValue),
   granted: grantsSchema.partial(),
   lastError: z.strictObject({
@@ -85,6 +88,16 @@ export const pluginSchema = z.strictObject({
   }).nullable(),
 });
 export type PluginView = z.infer<typeof pluginSchema>;
+
+export const logLineSchema = z.strictObject({
+  seq: z.int().nonnegative(),
+  at: instant,
+  source: z.enum(["stdout", "stderr", "log"]),
+  level: z.enum(["debug", "info", "warning", "error"]),
+  text: z.string(),
+  droppedBytes: z.int().nonnegative().describe("Bytes that were dropped in place of this line"),
+});
+export type LogLine = z.infer<typeof logLineSchema>;
 
 export const ledgerPositionSchema = z.strictObject({
   index: z.int().nonnegative(),

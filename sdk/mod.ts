@@ -73,8 +73,9 @@ export interface Context {
  * An action: a function from a JSON value to a JSON value.
  *
  * It may return its output, promise it, or be a generator. What a generator yields goes to a streaming
- * caller at once; what it returns is the output. What an action throws, the caller gets as `ACTION_FAILED`
- * with the error's message, so a message is written for the caller.
+ * caller at once; what it returns is the output, and if it returns nothing, the list of what it yielded is.
+ * `undefined` becomes `null`. What an action throws, the caller gets as `ACTION_FAILED` with the error's
+ * message, so a message is written for the caller.
  *
  * Where the manifest gives an input schema, the input fits it before the action is called.
  */

@@ -17,6 +17,7 @@ import { registerGrants } from "./grants.ts";
 import { registerHealth } from "./health.ts";
 import { registerInvoke } from "./invoke.ts";
 import { registerLedger } from "./ledger.ts";
+import { registerLogs } from "./logs.ts";
 import { registerMetrics } from "./metrics.ts";
 import { observeRequest } from "./observe_request.ts";
 import { registerOpenApi } from "./openapi.ts";
@@ -42,6 +43,7 @@ export function createApp(kernel: ApiKernel, { swaggerUiFolder }: AppOptions): A
   registerHealth(app, kernel);
   registerMetrics(app, kernel);
   registerPlugins(app, kernel);
+  registerLogs(app, kernel);
   registerGrants(app, kernel);
   registerTokens(app, kernel);
   registerLedger(app, kernel);

@@ -147,3 +147,13 @@ Deno.test("registerMetrics() answers in the text format of Prometheus", async ()
   assert.equal(response.headers.get("content-type"), "text/plain; version=0.0.4; charset=utf-8");
   assert.equal(await response.text(), "airlock_up 1\n");
 });
+
+Deno.test("registerLogs() reads a plugin's log page by page", async () => {
+  const { get } = create();
+  const first = await (await get("/v1/plugins/hello/logs?limit=2")).json();
+  assert.deepEqual(first.items.map(({ text }: { text: string }) => text), ["line 0", "line 1"]);
+  const second = await (await get(`/v1/plugins/hello/logs?after=${first.next}`)).json();
+  assert.deepEqual(second.items.map(({ seq }: { seq: number }) => seq), [2]);
+  assert.equal(second.next, null);
+  assert.equal((await get("/v1/plugins/none/logs")).status, 404);
+});

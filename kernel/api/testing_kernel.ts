@@ -6,7 +6,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import type { CheckpointView, LedgerEntry, PluginView, Role, TokenView } from "../../schemas/api.ts";
+import type { CheckpointView, LedgerEntry, LogLine, PluginView, Role, TokenView } from "../../schemas/api.ts";
 import { type Config, configSchema } from "../../schemas/config.ts";
 import { ProblemError } from "../../schemas/problem.ts";
 import type { Call, CallResult, GrantsView, Refusal } from "../kernel.ts";
@@ -88,6 +88,10 @@ export function createTestingKernel(options: TestingKernelOptions = {}): Testing
         kernel.acts.push(`${actor} ${verb} ${id}`);
         return Promise.resolve({ value, checkpoint: checkpointBase64 });
       },
+      logs: (id, { after = -1, limit }) => {
+        findPlugin(id);
+        return logLines.slice(after + 1, after + 1 + limit);
+      },
       grants: (id) => grantsOf(findPlugin(id)),
       setGrants: (id, operator, actor) => {
         const value = { ...grantsOf(findPlugin(id)), operator };
@@ -105,6 +109,15 @@ export function createTestingKernel(options: TestingKernelOptions = {}): Testing
   };
   return kernel;
 }
+
+const logLines: LogLine[] = [0, 1, 2].map((seq) => ({
+  seq,
+  at: "2026-11-20T10:00:00.000Z",
+  source: "log",
+  level: "info",
+  text: `line ${seq}`,
+  droppedBytes: 0,
+}));
 
 const entries: LedgerEntry[] = [0, 1, 2].map((index) => ({
   index,

@@ -183,7 +183,6 @@ export class Plugin<Cell extends SupervisedCell> {
     if (cell === undefined || this.#state !== "running" || cell.cell.callsUnderWay > 0) return;
     clearInterval(this.#idleTimer);
     this.#stopReason = reason;
-    this.#move("sleep");
     await cell.stop();
     await this.#ending;
     await this.#record({ type: "plugin.stopped", data: { reason } });
@@ -202,7 +201,8 @@ export class Plugin<Cell extends SupervisedCell> {
     clearInterval(this.#idleTimer);
     if (this.#cell === cell) this.#cell = undefined;
     if (this.#state === "stopping") this.#move("stopped");
-    else if (this.#state !== "sleeping") {
+    else if (end.by === "stopped") this.#move("sleep"); // only `sleep` stops a cell of a running plugin
+    else {
       this.lastFault = { code: end.cause.code, message: end.cause.message, atMs: this.deps.nowMs() };
       this.#move("fail");
     }

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { PluginView } from "../../schemas/api.ts";
+import type { LogLine, PluginView } from "../../schemas/api.ts";
 import type { Grants, OperatorGrants } from "../../schemas/capabilities.ts";
 import type { CellSetup } from "../../schemas/cell_protocol.ts";
 import type { Manifest } from "../../schemas/manifest.ts";
@@ -141,6 +141,11 @@ export class Plugins<Cell extends SupervisedCell> {
     return { value: this.get(id), checkpoint: this.deps.ledger.checkpointBase64() };
   }
 
+  logs(id: string, { after = -1, limit }: { after?: number | undefined; limit: number }): LogLine[] {
+    return this.find(id).log.lines({ after, limit })
+      .map(({ atMs, ...line }) => ({ ...line, at: new Date(atMs).toISOString() }));
+  }
+
   grants(id: string): GrantsView {
     const { scanned, plugin } = this.find(id);
     if (scanned.kind === "rejected") throw scanned.error;
@@ -162,12 +167,12 @@ export class Plugins<Cell extends SupervisedCell> {
       this.deps.store.grants.set({ plugin: id, grants: operator, setBy: actor, setAtMs: this.deps.nowMs() });
       const granted = grantedScopes(release.grants);
       await this.deps.ledger.append({ type: "grant.changed", actor, plugin: plugin.name, data: { granted } });
-      // The cell that runs has the permissions it was started with: it goes, and the next one has the new.
+      // The cell that runs has the permissions it was started with: it goes. A call that comes meanwhile
+      // starts the next one, so the new grants are in force before the old cell has ended.
+      if (plugin.state !== "unloaded") plugin.revise(release);
       await plugin.stop("reload", actor);
       installed.fault = undefined;
-      if (plugin.state === "unloaded") {
-        if (installed.desired !== "unloaded") plugin.load(release);
-      } else plugin.revise(release);
+      if (plugin.state === "unloaded" && installed.desired !== "unloaded") plugin.load(release);
     });
     return { value: this.grants(id), checkpoint: this.deps.ledger.checkpointBase64() };
   }

@@ -11,7 +11,7 @@ import {
   isolationTiers,
   type OperatorGrants,
 } from "../../schemas/capabilities.ts";
-import type { CellSetup } from "../../schemas/cell_protocol.ts";
+import { type CellSetup, tokenOverheadChars } from "../../schemas/cell_protocol.ts";
 import type { Config } from "../../schemas/config.ts";
 import { capLimits, type Limits } from "../../schemas/limits.ts";
 import type { Manifest } from "../../schemas/manifest.ts";
@@ -102,6 +102,7 @@ export function cellRequestOf(
       ),
       outputBytesMax: Math.min(limits.outputMb * megabyte, cells.frameBytesMax - envelopeBytesMax),
       streamWindowChars: cells.streamWindowChars,
+      tokenOverheadChars,
     },
   };
 }

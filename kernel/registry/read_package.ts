@@ -13,9 +13,10 @@
  */
 import { greaterThanRange, parse as parseVersion, satisfies, tryParseRange } from "@std/semver";
 import { parseJsoncTree, valueOf } from "../../schemas/jsonc_tree.ts";
-import { type Manifest, manifestSchema, pluginIdSchema } from "../../schemas/manifest.ts";
+import { type Manifest, manifestSchema } from "../../schemas/manifest.ts";
 import { nearestName } from "../../schemas/nearest_name.ts";
 import { documentLengthMax, parseDocument } from "../../schemas/parse_document.ts";
+import { pluginIdSchema } from "../../schemas/plugin_id.ts";
 import { type Fault, ProblemError } from "../../schemas/problem.ts";
 import { faultsOfRequest } from "../trust/grants.ts";
 import { packageDigestOf } from "../trust/package_digest.ts";

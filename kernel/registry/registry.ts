@@ -9,7 +9,8 @@
  *
  * @module
  */
-import { type Manifest, pluginIdSchema } from "../../schemas/manifest.ts";
+import type { Manifest } from "../../schemas/manifest.ts";
+import { pluginIdSchema } from "../../schemas/plugin_id.ts";
 import { ProblemError } from "../../schemas/problem.ts";
 import { isSystemError } from "./package_files.ts";
 import type { PackageStore } from "./package_store.ts";

@@ -11,7 +11,7 @@ import { createHash } from "node:crypto";
 import type { Manifest } from "../../schemas/manifest.ts";
 import { ProblemError } from "../../schemas/problem.ts";
 import type { Ledger } from "../ledger/ledger.ts";
-import type { Plugins } from "../lifecycle/plugins.ts";
+import type { Installed, Plugins } from "../lifecycle/plugins.ts";
 import type { SupervisedCell } from "../lifecycle/plugin.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { Turnstile } from "./turnstile.ts";
@@ -76,6 +76,8 @@ interface Accepted {
   readonly startedMs: number;
 }
 
+/** How many cells a call is offered to. */
+const wakesMax = 4;
 const emptyInput = new TextEncoder().encode("{}");
 
 export class Router {
@@ -104,8 +106,11 @@ export class Router {
     const startedMs = performance.now();
     const { installed, manifest, wallMs } = await this.#route(call);
     const turnstile = this.#turnstile(call, manifest);
-    if (!turnstile.tryEnter()) await this.#wait(turnstile, call, wallMs);
+    const hasWaited = !turnstile.tryEnter();
+    if (hasWaited) await this.#wait(turnstile, call, wallMs);
     try {
+      // The plugin may have been stopped, disabled or unloaded meanwhile: a call in line must not wake it.
+      if (hasWaited) await this.#route(call);
       const plugin = installed.plugin.name;
       const appended = this.deps.ledger.append({
         type: "call.accepted",
@@ -115,8 +120,9 @@ export class Router {
         commit: { input: call.input },
       });
       // The cell wakes while the entry goes to disk; it is given nothing before that is done.
-      const [{ index }, cell] = await settled(appended, installed.plugin.awake());
+      const [{ index }, woken] = await settled(appended, installed.plugin.awake());
       const accepted = { call, plugin, index, startedMs };
+      const cell = await this.#takingCalls(woken, installed);
       if (cell instanceof ProblemError) return await this.#failed(accepted, cell);
       return await this.#run(accepted, cell, wallMs);
     } finally {
@@ -124,6 +130,28 @@ export class Router {
         await installed.plugin.inOrder(() => installed.plugin.sleep("per-call"));
       }
       turnstile.leave();
+    }
+  }
+
+  /**
+   * While the entry went to disk the cell may have been stopped: by other grants, or because it was idle. Then
+   * the next one takes the call, unless an operator stopped the plugin.
+   */
+  async #takingCalls(
+    woken: CallableCell | ProblemError,
+    installed: Installed<CallableCell>,
+  ): Promise<CallableCell | ProblemError> {
+    let cell = woken;
+    try {
+      for (let wakes = 1; wakes < wakesMax; wakes++) {
+        if (cell instanceof ProblemError || cell.cell.takesCalls) return cell;
+        this.deps.plugins.checkCallable(installed);
+        cell = await installed.plugin.awake();
+      }
+      return cell;
+    } catch (error) {
+      if (error instanceof ProblemError) return error;
+      throw error;
     }
   }
 

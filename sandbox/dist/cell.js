@@ -1127,31 +1127,6 @@ Known schemas:
   };
 }
 
-var Validator = class {
-  schema;
-  draft;
-  shortCircuit;
-  lookup;
-  constructor(schema, draft = "2019-09", shortCircuit = true) {
-    this.schema = schema;
-    this.draft = draft;
-    this.shortCircuit = shortCircuit;
-    this.lookup = dereference(schema);
-  }
-  validate(instance) {
-    return validate(instance, this.schema, this.draft, this.lookup, this.shortCircuit);
-  }
-  addSchema(schema, id) {
-    if (id) {
-      schema = {
-        ...schema,
-        $id: id
-      };
-    }
-    dereference(schema, this.lookup);
-  }
-};
-
 function getEnumValues(entries) {
   const numericValues = Object.values(entries).filter((v) => typeof v === "number");
   const values = Object.entries(entries).filter(([k, _]) => numericValues.indexOf(+k) === -1).map(([_, v]) => v);
@@ -3276,7 +3251,8 @@ var cellSetupSchema = strictObject({
     ]))
   })),
   outputBytesMax: nat,
-  streamWindowChars: nat
+  streamWindowChars: nat,
+  tokenOverheadChars: nat
 });
 var cellBootSchema = strictObject({
   socket: string2(),
@@ -3553,6 +3529,9 @@ function joined(parts, bytes) {
 var bootBytesMax = 1048576;
 var frameBytesMax = 2147483647;
 var queueBytesMax = 1048576;
+var faultsMax = 32;
+var faultsBytesMax = 32768;
+var listedCharsMax = 65536;
 var exitCodes = {
   ended: 0,
   refused: 64,
@@ -3583,7 +3562,9 @@ function readStdin() {
     const read = Deno.stdin.readSync(chunk);
     if (read === null) break;
     bytes += read;
-    if (bytes > bootBytesMax) throw new Error(`Cannot start a cell: its stdin is above ${bootBytesMax} bytes`);
+    if (bytes > bootBytesMax) {
+      throw new Error(`Cannot start a cell: its stdin is above ${bootBytesMax} bytes`);
+    }
     chunks.push(chunk.subarray(0, read));
   }
   const decoder = new TextDecoder("utf-8", {
@@ -3685,8 +3666,8 @@ var Cell = class {
     const setup = cellSetupSchema.parse(JSON.parse(setupJson));
     for (const [name, { input, output }] of Object.entries(setup.actions)) {
       this.#actions.set(name, {
-        input: validatorOf(input),
-        output: validatorOf(output)
+        input: checkerOf(input),
+        output: checkerOf(output)
       });
     }
     this.#setup = setup;
@@ -3702,7 +3683,7 @@ var Cell = class {
       return this.#fail(id, "ACTION_NOT_FOUND", `Cannot call "${action}": the plugin has no such action`);
     }
     if (schemas.input !== void 0) {
-      const errors = faultsOf(schemas.input, JSON.parse(input));
+      const errors = faultsOf(schemas.input, JSON.parse(input), input.length);
       if (errors !== void 0) {
         return this.#fail(id, "INPUT_INVALID", `Cannot call "${action}": its input does not fit the schema`, errors);
       }
@@ -3798,7 +3779,7 @@ var Cell = class {
           path: "",
           message: "must be JSON"
         }
-      ] : faultsOf(schema, value.json);
+      ] : faultsOf(schema, value.json, json2.length);
       if (errors !== void 0) {
         return this.#fail(id, "OUTPUT_INVALID", `Cannot answer "${action}": its output does not fit the schema`, errors);
       }
@@ -3829,17 +3810,50 @@ function parseJson(text2) {
     return void 0;
   }
 }
-function validatorOf(schema) {
-  return schema === void 0 ? void 0 : new Validator(schema, "2020-12", false);
+function checkerOf(schema) {
+  return schema === void 0 ? void 0 : {
+    schema,
+    lookup: dereference(schema)
+  };
 }
-function faultsOf(validator, value) {
-  const { valid, errors } = validator.validate(value);
-  if (valid) return void 0;
-  const leaves = errors.filter((error) => !errors.some((other) => other !== error && other.keywordLocation.startsWith(`${error.keywordLocation}/`)));
-  return leaves.slice(0, 32).map(({ instanceLocation, error }) => ({
-    path: clip(instanceLocation.replace(/^#/, "")),
-    message: clip(error)
-  }));
+function faultsOf({ schema, lookup }, value, chars) {
+  try {
+    const first = validate(value, schema, "2020-12", lookup, true);
+    if (first.valid) return void 0;
+    const { errors } = chars > listedCharsMax ? first : validate(value, schema, "2020-12", lookup, false);
+    return fitting(leavesOf(errors));
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return [
+      {
+        path: "",
+        message: "must not be nested so deeply"
+      }
+    ];
+  }
+}
+function leavesOf(errors) {
+  const parents = /* @__PURE__ */ new Set();
+  for (const { keywordLocation } of errors) {
+    for (let end = keywordLocation.lastIndexOf("/"); end > 0; end = keywordLocation.lastIndexOf("/", end - 1)) {
+      parents.add(keywordLocation.slice(0, end));
+    }
+  }
+  return errors.filter(({ keywordLocation }) => !parents.has(keywordLocation));
+}
+function fitting(errors) {
+  const faults2 = [];
+  let bytes = 0;
+  for (const { instanceLocation, error } of errors.slice(0, faultsMax)) {
+    const fault = {
+      path: clip(instanceLocation.replace(/^#/, "")),
+      message: clip(error)
+    };
+    bytes += new TextEncoder().encode(JSON.stringify(fault)).length;
+    if (bytes > faultsBytesMax) break;
+    faults2.push(fault);
+  }
+  return faults2;
 }
 function clip(text2) {
   const clipped = text2.length <= messageCharsMax ? text2 : `${text2.slice(0, messageCharsMax - 1)}\u2026`;

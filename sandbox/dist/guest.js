@@ -122,7 +122,7 @@ var Guest = class {
   }
   /** Sends each yielded value as a token. The output is what was returned, or else the list of tokens. */
   async #drain(call, generator) {
-    const { outputBytesMax = 0, streamWindowChars = 0 } = this.#setup ?? {};
+    const { outputBytesMax = 0, streamWindowChars = 0, tokenOverheadChars = 0 } = this.#setup ?? {};
     const { id } = call;
     const tokens = [];
     let chars = 0;
@@ -155,7 +155,7 @@ var Guest = class {
         id,
         json
       });
-      call.windowChars += json.length;
+      call.windowChars += json.length + tokenOverheadChars;
       while (call.windowChars > streamWindowChars && !call.abort.signal.aborted) {
         await new Promise((resolve) => call.wake = resolve);
       }

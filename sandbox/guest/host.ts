@@ -118,7 +118,12 @@ class Guest {
     try {
       const run = this.#action(action);
       if (run === undefined) {
-        return this.#send({ type: "error", id, code: "ACTION_NOT_FOUND", message: `Cannot call "${action}"` });
+        return this.#send({
+          type: "error",
+          id,
+          code: "ACTION_NOT_FOUND",
+          message: `Cannot call "${action}"`,
+        });
       }
       const returned = run(parse(input), this.#context(call.abort.signal, id, request, action));
       if (isGenerator(returned)) return await this.#drain(call, returned);
@@ -132,7 +137,7 @@ class Guest {
 
   /** Sends each yielded value as a token. The output is what was returned, or else the list of tokens. */
   async #drain(call: Call, generator: AnyGenerator): Promise<void> {
-    const { outputBytesMax = 0, streamWindowChars = 0 } = this.#setup ?? {};
+    const { outputBytesMax = 0, streamWindowChars = 0, tokenOverheadChars = 0 } = this.#setup ?? {};
     const { id } = call;
     const tokens: string[] = [];
     let chars = 0;
@@ -152,7 +157,7 @@ class Guest {
       }
       if (!call.stream) continue;
       this.#send({ type: "token", id, json });
-      call.windowChars += json.length;
+      call.windowChars += json.length + tokenOverheadChars;
       while (call.windowChars > streamWindowChars && !call.abort.signal.aborted) {
         await new Promise<void>((resolve) => call.wake = resolve);
       }

@@ -5,6 +5,10 @@
  * plugin with a net grant. No capabilities, no further user namespaces, and a root that is read-only once
  * it is built. Paths are the same inside and outside, so that grants mean the same in both tiers. Pure.
  *
+ * Where Airlock runs as root, so does a program in here to the machine's kernel, if without capabilities. The
+ * kernel parameters in `/proc/sys` ask for no more than that, and the handler of the next core dump is one of
+ * them: so `/proc` is read-only, and nothing of the host's is bound in writable but what was granted.
+ *
  * @module
  */
 import type { CellDescription } from "../../schemas/warden_protocol.ts";
@@ -70,12 +74,13 @@ export function bubblewrapArguments(
     ...["--unshare-all", "--unshare-user", "--disable-userns", "--cap-drop", "ALL"],
     ...(hasNet ? ["--share-net"] : []),
     ...["--die-with-parent", "--new-session", "--clearenv", "--hostname", "cell"],
-    ...["--dev", "/dev", "--remount-ro", "/dev", "--proc", "/proc"],
+    ...["--dev", "/dev", "--remount-ro", "/dev", "--proc", "/proc", "--remount-ro", "/proc"],
     ...["--size", String(limits.diskMb * megabyte), "--tmpfs", sealedTemporaryDir],
     ...links,
     ...bound.flatMap((path) => ["--ro-bind", path, path]),
     ...grants.write.flatMap((path) => ["--bind", path, path]),
-    ...["--bind", bindings.socket, bindings.socket],
+    // Connecting needs no writable mount; changing the socket's mode, for every other cell, would.
+    ...["--ro-bind", bindings.socket, bindings.socket],
     ...["--remount-ro", "/", "--chdir", "/"],
   ];
 }
