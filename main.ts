@@ -26,7 +26,7 @@ async function main([command = "serve", ...args]: string[]): Promise<number> {
       return await runKernel();
     }
     case "cell": {
-      const { runCell } = await import("./sandbox/dist/cell.js");
+      const { runCell } = await import("./sandbox/dist/entry.js");
       await runCell();
       return 0;
     }
@@ -61,7 +61,7 @@ async function serve(args: string[]): Promise<number> {
       codeDir: own(".").replace(/\/$/, ""),
       bundledPlugins: own("plugins"),
       docsDir: swaggerUiFolder(),
-      bundles: [own("sandbox/dist/cell.js"), own("sandbox/dist/guest.js")] as const,
+      bundleDir: own("sandbox/dist"),
     };
     const environment = (name: string) => Deno.env.get(name);
     return await runWarden({

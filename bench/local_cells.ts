@@ -17,7 +17,7 @@ import { chooseTier, findHostPrograms } from "../sandbox/warden/host_programs.ts
 import { WardenLink } from "../sandbox/warden_link.ts";
 
 const codeDir = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
-const bundles = [`${codeDir}/sandbox/dist/cell.js`, `${codeDir}/sandbox/dist/guest.js`] as const;
+const bundleDir = `${codeDir}/sandbox/dist`;
 
 export class LocalCells implements AsyncDisposable {
   readonly #folder = Deno.realPathSync(Deno.makeTempDirSync({ prefix: "bench-" }));
@@ -32,7 +32,7 @@ export class LocalCells implements AsyncDisposable {
     const link: WardenLink = new WardenLink((message) => receive(message));
     const cells = new Cells({
       host: this.#host,
-      bundles,
+      bundleDir,
       sampleIntervalMs: config.sampleIntervalMs,
       cellsMax: config.awakeMax,
       own: { dataDir: this.#dataDir, codeDir },
@@ -53,13 +53,15 @@ export class LocalCells implements AsyncDisposable {
       randomBytes: (count) => getRandomValues(new Uint8Array(count)),
       log: (message) => console.error(message),
     });
-    for (const name of ["packages", "plugins"]) Deno.mkdirSync(`${this.#dataDir}/${name}/hello`, { recursive: true });
+    for (const name of ["packages", "plugins"]) {
+      Deno.mkdirSync(`${this.#dataDir}/${name}/hello`, { recursive: true });
+    }
     Deno.copyFileSync(`${codeDir}/plugins/hello/mod.ts`, `${this.#dataDir}/packages/hello/mod.ts`);
   }
 
   /** The tiers that work here, and why one does not. */
   async tiers(): Promise<{ tiers: Isolation[]; reason: string }> {
-    const files = { bundles, socket: "/dev/null", temporaryDir: this.#folder };
+    const files = { bundleDir, socket: "/dev/null", temporaryDir: this.#folder };
     const { tier, reason } = await chooseTier("auto", this.#host, files);
     return { tiers: tier === "sealed" ? ["process", "sealed"] : ["process"], reason };
   }
@@ -68,10 +70,24 @@ export class LocalCells implements AsyncDisposable {
   async start(tier: Isolation): Promise<StartedCell> {
     const packageDir = `${this.#dataDir}/packages/hello`;
     const dataDir = `${this.#dataDir}/plugins/hello`;
-    const grants = { net: [], read: [packageDir, dataDir], write: [dataDir], run: [], env: [], sys: [], ffi: [] };
+    const grants = {
+      net: [],
+      read: [packageDir, dataDir],
+      write: [dataDir],
+      run: [],
+      env: [],
+      sys: [],
+      ffi: [],
+    };
     return await this.#sandbox.start({
       plugin: "hello",
-      description: { tier, packageDir, dataDir, grants: { ...grants, eval: false }, limits: limitsSchema.parse({}) },
+      description: {
+        tier,
+        packageDir,
+        dataDir,
+        grants: { ...grants, eval: false },
+        limits: limitsSchema.parse({}),
+      },
       setup: {
         plugin: { id: "hello", version: "1.0.0" },
         entrypoint: "mod.ts",
@@ -81,6 +97,7 @@ export class LocalCells implements AsyncDisposable {
         actions: { greet: {} },
         outputBytesMax: 16_777_216,
         streamWindowChars: 262_144,
+        tokenOverheadChars: 512,
       },
       verified: Promise.resolve(),
       onLog: (_source, _level, text) => console.error(text),

@@ -23,7 +23,9 @@ const deadlineMs = 600_000;
 async function main([name = "", ...rest]: string[]): Promise<number> {
   const load = Object.hasOwn(benches, name) ? benches[name] : undefined;
   if (load === undefined || rest.length > 0) {
-    console.error(`Cannot run bench "${[name, ...rest].join(" ")}": there are ${Object.keys(benches).join(", ")}`);
+    console.error(
+      `Cannot run bench "${[name, ...rest].join(" ")}": there are ${Object.keys(benches).join(", ")}`,
+    );
     return 2;
   }
   const overdue = setTimeout(() => {
@@ -50,9 +52,12 @@ async function main([name = "", ...rest]: string[]): Promise<number> {
 }
 
 function formatTable(table: Outcome["table"]): string {
-  const widths = (table[0] ?? []).map((_, column) => Math.max(...table.map((row) => row[column]?.length ?? 0)));
+  const widths = (table[0] ?? []).map((_, column) =>
+    Math.max(...table.map((row) => row[column]?.length ?? 0))
+  );
   return table.map((row) =>
-    row.map((cell, column) => column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0)).join("  ")
+    row.map((cell, column) => column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0))
+      .join("  ")
   ).join("\n");
 }
 

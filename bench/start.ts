@@ -58,7 +58,11 @@ async function startFloor(): Promise<number> {
   return timeMs;
 }
 
-function outcomeOf(subjects: readonly Subject[], timesMs: Record<Subject, number[]>, reason: string): Outcome {
+function outcomeOf(
+  subjects: readonly Subject[],
+  timesMs: Record<Subject, number[]>,
+  reason: string,
+): Outcome {
   const floorMs = median(timesMs.floor);
   const figures: Record<string, number | null> = {};
   const table = [["start", "p50 ms", "p95 ms", "best ms", "p50 / floor"]];
@@ -69,7 +73,13 @@ function outcomeOf(subjects: readonly Subject[], timesMs: Record<Subject, number
     figures[`${subject}P50Ms`] = isMeasured ? p50 ?? null : null;
     figures[`${subject}P95Ms`] = isMeasured ? p95 ?? null : null;
     if (subject !== "floor") figures[`${subject}ToFloor`] = isMeasured ? ratio : null;
-    if (isMeasured) table.push([subject, ...[p50, p95, best].map((ms) => (ms ?? NaN).toFixed(1)), ratio.toFixed(2)]);
+    if (isMeasured) {
+      table.push([
+        subject,
+        ...[p50, p95, best].map((ms) => (ms ?? NaN).toFixed(1)),
+        ratio.toFixed(2),
+      ]);
+    }
   }
   return {
     iterations: { rounds, warmUpRounds },

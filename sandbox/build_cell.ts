@@ -11,6 +11,7 @@
 
 /** Bundle name → source, both relative to this folder. */
 export const cellBundles = {
+  "entry.js": "cell_entry.ts",
   "cell.js": "cell.ts",
   "guest.js": "guest/host.ts",
 } as const;

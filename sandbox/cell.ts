@@ -5,17 +5,15 @@
  * against the plugin's schemas, and speaks the frame protocol. What it sends is still only the plugin's
  * word to the kernel. It trusts the warden (its stdin) and the kernel (its socket), and nothing else.
  *
- * Order matters: stdin is read to its end before the Worker exists, because a Worker can read the stdin
- * of its process; and the Worker's guest host is evaluated before any code of the plugin is.
+ * The Worker's guest host is evaluated before any code of the plugin is: it loads the plugin when this
+ * module tells it to, and that is when the kernel has checked the package.
  *
- * Runs bundled, as `sandbox/dist/cell.js`: see `sandbox/build_cell.ts`.
+ * Runs bundled, as `sandbox/dist/cell.js`: see `sandbox/build_cell.ts`. `cell_entry.ts` starts it.
  *
  * @module
  */
 import { dereference, type Schema, validate } from "@cfworker/json-schema";
-import * as z from "zod/mini";
 import {
-  cellBootSchema,
   cellProtocolVersion,
   type CellSetup,
   cellSetupSchema,
@@ -30,7 +28,6 @@ import {
 import { type Frame, FrameReader } from "./frame.ts";
 import { FrameWriter } from "./frame_writer.ts";
 
-const bootBytesMax = 1_048_576;
 const frameBytesMax = 0x7fff_ffff;
 const queueBytesMax = 1_048_576;
 
@@ -53,36 +50,8 @@ interface Action {
   readonly output: Checker | undefined;
 }
 
-/** Runs until the kernel or the plugin ends it; never returns. */
-export async function runCell(): Promise<never> {
-  const [token = "", bootJson = ""] = readStdin().split("\n", 2);
-  const boot = cellBootSchema.parse(JSON.parse(bootJson));
-  const worker = new Worker(new URL("./guest.js", import.meta.url), {
-    type: "module",
-    deno: { permissions: { ...boot.permissions } },
-  });
-  const cell = new Cell(worker, await Deno.connect({ transport: "unix", path: boot.socket }));
-  return await cell.run(token);
-}
-
-function readStdin(): string {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for (;;) {
-    const chunk = new Uint8Array(65_536);
-    const read = Deno.stdin.readSync(chunk);
-    if (read === null) break;
-    bytes += read;
-    if (bytes > bootBytesMax) {
-      throw new Error(`Cannot start a cell: its stdin is above ${bootBytesMax} bytes`);
-    }
-    chunks.push(chunk.subarray(0, read));
-  }
-  const decoder = new TextDecoder("utf-8", { fatal: true });
-  return chunks.map((chunk) => decoder.decode(chunk, { stream: true })).join("") + decoder.decode();
-}
-
-class Cell {
+/** One plugin's cell: its Worker on one side, the kernel on the other. */
+export class Cell {
   readonly #calls = new Map<number, string>();
   readonly #encoder = new TextEncoder();
   readonly #decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -106,6 +75,7 @@ class Cell {
     worker.onmessageerror = () => this.#refuseMessage("it cannot be read");
   }
 
+  /** Runs until the kernel or the plugin ends it; never returns. */
   async run(token: string): Promise<never> {
     this.#send({ type: "hello", protocol: cellProtocolVersion, token });
     const frames = new FrameReader(frameBytesMax);
@@ -197,7 +167,7 @@ class Cell {
   #fromGuest(batch: unknown): void {
     if (!Array.isArray(batch)) return this.#refuseMessage("it is not a list");
     for (const item of batch) {
-      const parsed = z.safeParse(fromGuestSchema, item);
+      const parsed = fromGuestSchema.safeParse(item);
       if (!parsed.success) {
         this.#refuseMessage("it is outside the protocol");
         continue;
@@ -350,5 +320,3 @@ function clip(text: string): string {
   const clipped = text.length <= messageCharsMax ? text : `${text.slice(0, messageCharsMax - 1)}…`;
   return clipped.toWellFormed();
 }
-
-if (import.meta.main) await runCell();

@@ -57,7 +57,10 @@ export class CellListener implements AsyncDisposable {
   }
 
   async #greet(connection: Deno.Conn): Promise<void> {
-    const timer = setTimeout(() => this.#drop(connection, "it did not say who it is"), this.options.helloTimeoutMs);
+    const timer = setTimeout(
+      () => this.#drop(connection, "it did not say who it is"),
+      this.options.helloTimeoutMs,
+    );
     try {
       const hello = await readHello(connection);
       if (hello.protocol.major !== cellProtocolVersion.major) {

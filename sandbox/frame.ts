@@ -36,7 +36,9 @@ export function encodeFrame(
   const frame = new Uint8Array(headBytes + json.length * 3 + body.length);
   const { written } = encoder.encodeInto(json, frame.subarray(headBytes));
   if (written > envelopeBytesMax) {
-    throw new FrameError(`Cannot send a frame: its envelope has ${written} bytes, at most ${envelopeBytesMax} fit`);
+    throw new FrameError(
+      `Cannot send a frame: its envelope has ${written} bytes, at most ${envelopeBytesMax} fit`,
+    );
   }
   const length = 2 + written + body.length;
   if (length > frameBytesMax) {

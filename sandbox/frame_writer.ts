@@ -40,7 +40,9 @@ export class FrameWriter {
     this.#queue.push(frame);
     this.#queuedBytes += frame.length;
     if (this.#queuedBytes > 2 * this.options.queueBytesMax + this.options.frameBytesMax) {
-      this.#fail(new FrameError(`Cannot send a frame: ${this.#queuedBytes} bytes wait for a peer that does not read`));
+      this.#fail(
+        new FrameError(`Cannot send a frame: ${this.#queuedBytes} bytes wait for a peer that does not read`),
+      );
       return;
     }
     this.#writing ??= this.#run();

@@ -128,7 +128,14 @@ export class LiveCell {
     }
     const id = this.#nextId++;
     const answer = Promise.withResolvers<Uint8Array<ArrayBuffer>>();
-    const pending: PendingCall = { call, answer, timer: undefined, windowChars: 0, streamedBytes: 0, onAbort: undefined };
+    const pending: PendingCall = {
+      call,
+      answer,
+      timer: undefined,
+      windowChars: 0,
+      streamedBytes: 0,
+      onAbort: undefined,
+    };
     try {
       const { action, request, input, sink } = call;
       this.#send({ type: "call", id, action, request, stream: sink !== undefined }, input);

@@ -1161,28 +1161,6 @@ function cleanRegex(source) {
   const end = source.endsWith("$") ? source.length - 1 : source.length;
   return source.slice(start, end);
 }
-var EVALUATING = /* @__PURE__ */ Symbol("evaluating");
-function defineLazy(object, key, getter) {
-  let value = void 0;
-  Object.defineProperty(object, key, {
-    get() {
-      if (value === EVALUATING) {
-        return void 0;
-      }
-      if (value === void 0) {
-        value = EVALUATING;
-        value = getter();
-      }
-      return value;
-    },
-    set(v) {
-      Object.defineProperty(object, key, {
-        value: v
-      });
-    },
-    configurable: true
-  });
-}
 function assignProp(target, prop, value) {
   Object.defineProperty(target, prop, {
     value,
@@ -1190,10 +1168,6 @@ function assignProp(target, prop, value) {
     enumerable: true,
     configurable: true
   });
-}
-function rawShape(def) {
-  const desc = Object.getOwnPropertyDescriptor(def, "shape");
-  return desc?.get ? desc.get.raw : desc?.value;
 }
 var captureStackTrace = "captureStackTrace" in Error ? Error.captureStackTrace : (..._args) => {
 };
@@ -1355,6 +1329,20 @@ function getLengthableOrigin(input) {
   if (Array.isArray(input)) return "array";
   if (typeof input === "string") return "string";
   return "unknown";
+}
+function issue(...args) {
+  const [iss, input, inst] = args;
+  if (typeof iss === "string") {
+    return {
+      message: iss,
+      code: "custom",
+      input,
+      inst
+    };
+  }
+  return {
+    ...iss
+  };
 }
 function members(proto, table) {
   for (const key in table) {
@@ -1749,7 +1737,6 @@ var safeParseAsync = /* @__PURE__ */ _safeParseAsync($ZodRealError);
 var anyString = /^[\s\S]{0,}$/;
 var number = /^-?\d+(?:\.\d+)?$/;
 var boolean = /^(?:true|false)$/i;
-var _null = /^null$/i;
 
 var $ZodCheck = /* @__PURE__ */ $constructor("$ZodCheck", (inst, def) => {
   var _a2;
@@ -2112,24 +2099,6 @@ var $ZodBoolean = /* @__PURE__ */ $constructor("$ZodBoolean", (inst, def) => {
     return payload;
   };
 });
-var $ZodNull = /* @__PURE__ */ $constructor("$ZodNull", (inst, def) => {
-  $ZodType.init(inst, def);
-  inst._zod.pattern = _null;
-  inst._zod.values = /* @__PURE__ */ new Set([
-    null
-  ]);
-  inst._zod.parse = (payload, _ctx) => {
-    const input = payload.value;
-    if (input === null) return payload;
-    payload.issues.push({
-      expected: "null",
-      code: "invalid_type",
-      input,
-      inst
-    });
-    return payload;
-  };
-});
 var $ZodNever = /* @__PURE__ */ $constructor("$ZodNever", (inst, def) => {
   $ZodType.init(inst, def);
   inst._zod.parse = (payload, _ctx) => {
@@ -2459,86 +2428,6 @@ var $ZodUnion = /* @__PURE__ */ $constructor("$ZodUnion", (inst, def) => {
     });
   };
 });
-function discriminatorMap(def) {
-  const map = /* @__PURE__ */ new Map();
-  for (const option of def.options) {
-    const values = option._zod.propValues?.[def.discriminator];
-    if (!values || values.size === 0) throw new Error(`Invalid discriminated union option at index "${def.options.indexOf(option)}"`);
-    for (const value of values) {
-      if (map.has(value)) {
-        if (value !== void 0) throw new Error(`Duplicate discriminator value "${String(value)}"`);
-        map.set(value, null);
-      } else {
-        map.set(value, option);
-      }
-    }
-  }
-  return map;
-}
-var $ZodDiscriminatedUnion = /* @__PURE__ */ $constructor("$ZodDiscriminatedUnion", (inst, def) => {
-  def.inclusive = false;
-  $ZodUnion.init(inst, def);
-  const _super = inst._zod.parse;
-  defineLazyInternal(inst, "propValues", (zod) => {
-    const propValues = {};
-    let undefinedCount = 0;
-    for (const option of zod.def.options) {
-      const pv = option._zod.propValues;
-      if (!pv || Object.keys(pv).length === 0) throw new Error(`Invalid discriminated union option at index "${zod.def.options.indexOf(option)}"`);
-      if (pv[zod.def.discriminator]?.has(void 0)) undefinedCount++;
-      for (const [k, v] of Object.entries(pv)) {
-        if (!Object.prototype.hasOwnProperty.call(propValues, k)) {
-          assignProp(propValues, k, /* @__PURE__ */ new Set());
-        }
-        for (const val of v) {
-          propValues[k].add(val);
-        }
-      }
-    }
-    if (!zod.def.unionFallback && undefinedCount > 1) propValues[zod.def.discriminator]?.delete(void 0);
-    return propValues;
-  });
-  def.options.forEach((option, i) => {
-    const propShape = rawShape(option._zod.def);
-    if (propShape && !Object.prototype.hasOwnProperty.call(propShape, def.discriminator)) {
-      throw new Error(`Invalid discriminated union option at index "${i}"`);
-    }
-  });
-  const disc = cached(() => discriminatorMap(def));
-  inst._zod.parse = (payload, ctx) => {
-    const input = payload.value;
-    if (!isObject(input)) {
-      payload.issues.push({
-        code: "invalid_type",
-        expected: "object",
-        input,
-        inst
-      });
-      return payload;
-    }
-    const value = input?.[def.discriminator];
-    const opt = disc.value.get(value);
-    if (opt && (value !== void 0 || ctx.direction !== "backward")) {
-      return opt._zod.run(payload, ctx);
-    }
-    if (def.unionFallback || ctx.direction === "backward") {
-      return _super(payload, ctx);
-    }
-    payload.issues.push({
-      code: "invalid_union",
-      errors: [],
-      note: "No matching discriminator",
-      discriminator: def.discriminator,
-      options: Array.from(disc.value.keys()).filter((value2) => disc.value.get(value2) !== null),
-      input,
-      path: [
-        def.discriminator
-      ],
-      inst
-    });
-    return payload;
-  };
-});
 var $ZodRecord = /* @__PURE__ */ $constructor("$ZodRecord", (inst, def) => {
   $ZodType.init(inst, def);
   const memo = globalConfig.memoizer;
@@ -2784,22 +2673,37 @@ var $ZodOptional = /* @__PURE__ */ $constructor("$ZodOptional", (inst, def) => {
     return def.innerType._zod.run(payload, ctx);
   };
 });
-var $ZodLazy = /* @__PURE__ */ $constructor("$ZodLazy", (inst, def) => {
+var $ZodCustom = /* @__PURE__ */ $constructor("$ZodCustom", (inst, def) => {
+  $ZodCheck.init(inst, def);
   $ZodType.init(inst, def);
-  defineLazy(inst._zod, "innerType", () => {
-    const d = def;
-    if (!d._cachedInner) d._cachedInner = def.getter();
-    return d._cachedInner;
-  });
-  defineLazyInternal(inst, "pattern", (zod) => zod.innerType?._zod?.pattern);
-  defineLazyInternal(inst, "propValues", (zod) => zod.innerType?._zod?.propValues);
-  defineLazyInternal(inst, "optin", (zod) => zod.innerType?._zod?.optin ?? void 0);
-  defineLazyInternal(inst, "optout", (zod) => zod.innerType?._zod?.optout ?? void 0);
-  inst._zod.parse = (payload, ctx) => {
-    const inner = inst._zod.innerType;
-    return inner._zod.run(payload, ctx);
+  inst._zod.parse = (payload, _) => {
+    return payload;
+  };
+  inst._zod.check = (payload) => {
+    const input = payload.value;
+    const r = def.fn(input);
+    if (r instanceof Promise) {
+      return r.then((r2) => handleRefineResult(r2, payload, input, inst));
+    }
+    handleRefineResult(r, payload, input, inst);
+    return;
   };
 });
+function handleRefineResult(result, payload, input, inst) {
+  if (!result) {
+    const _iss = {
+      code: "custom",
+      input,
+      inst,
+      path: [
+        ...inst._zod.def.path ?? []
+      ],
+      continue: !inst._zod.def.abort
+    };
+    if (inst._zod.def.params) _iss.params = inst._zod.def.params;
+    payload.issues.push(issue(_iss));
+  }
+}
 
 function snapshotChecks(def) {
   if (def.checks) def.checks = [
@@ -2832,12 +2736,6 @@ function _int(Class, params) {
 function _boolean(Class, params) {
   return new Class({
     type: "boolean",
-    ...normalizeParams(params)
-  });
-}
-function _null2(Class, params) {
-  return new Class({
-    type: "null",
     ...normalizeParams(params)
   });
 }
@@ -2884,6 +2782,17 @@ function _maxLength(maximum, params) {
     maximum
   });
   return ch;
+}
+function _custom(Class, fn, _params) {
+  const norm = normalizeParams(_params);
+  norm.abort ?? (norm.abort = true);
+  const schema = new Class({
+    type: "custom",
+    check: "custom",
+    fn,
+    ...norm
+  });
+  return schema;
 }
 
 var ZodMiniType = /* @__PURE__ */ $constructor("ZodMiniType", (inst, def) => {
@@ -2977,13 +2886,6 @@ var ZodMiniBoolean = /* @__PURE__ */ $constructor("ZodMiniBoolean", (inst, def) 
 function boolean2(params) {
   return _boolean(ZodMiniBoolean, params);
 }
-var ZodMiniNull = /* @__PURE__ */ $constructor("ZodMiniNull", (inst, def) => {
-  $ZodNull.init(inst, def);
-  ZodMiniType.init(inst, def);
-});
-function _null3(params) {
-  return _null2(ZodMiniNull, params);
-}
 var ZodMiniNever = /* @__PURE__ */ $constructor("ZodMiniNever", (inst, def) => {
   $ZodNever.init(inst, def);
   ZodMiniType.init(inst, def);
@@ -3023,18 +2925,6 @@ function union(options, params) {
   return new ZodMiniUnion({
     type: "union",
     options,
-    ...normalizeParams(params)
-  });
-}
-var ZodMiniDiscriminatedUnion = /* @__PURE__ */ $constructor("ZodMiniDiscriminatedUnion", (inst, def) => {
-  $ZodDiscriminatedUnion.init(inst, def);
-  ZodMiniType.init(inst, def);
-});
-function discriminatedUnion(discriminator, options, params) {
-  return new ZodMiniDiscriminatedUnion({
-    type: "union",
-    options,
-    discriminator,
     ...normalizeParams(params)
   });
 }
@@ -3099,28 +2989,12 @@ function optional(innerType) {
     innerType
   });
 }
-var ZodMiniLazy = /* @__PURE__ */ $constructor("ZodMiniLazy", (inst, def) => {
-  $ZodLazy.init(inst, def);
+var ZodMiniCustom = /* @__PURE__ */ $constructor("ZodMiniCustom", (inst, def) => {
+  $ZodCustom.init(inst, def);
   ZodMiniType.init(inst, def);
 });
-function _lazy(getter) {
-  return new ZodMiniLazy({
-    type: "lazy",
-    getter
-  });
-}
-function json() {
-  const jsonSchema = /* @__PURE__ */ _lazy(() => {
-    return /* @__PURE__ */ union([
-      /* @__PURE__ */ string2(),
-      /* @__PURE__ */ number2(),
-      /* @__PURE__ */ boolean2(),
-      /* @__PURE__ */ _null3(),
-      /* @__PURE__ */ array(jsonSchema),
-      /* @__PURE__ */ record(/* @__PURE__ */ string2(), jsonSchema)
-    ]);
-  });
-  return jsonSchema;
+function custom(fn, _params) {
+  return _custom(ZodMiniCustom, fn ?? (() => true), _params);
 }
 
 var cellProtocolVersion = {
@@ -3131,10 +3005,14 @@ var messageCharsMax = 2048;
 var callId = int().check(_positive());
 var text = string2().check(_maxLength(messageCharsMax));
 var nat = int().check(_nonnegative());
-var versionSchema = strictObject({
-  major: nat,
-  minor: nat
-});
+var json = custom();
+var unknownType = never();
+var logLevels = [
+  "debug",
+  "info",
+  "warn",
+  "error"
+];
 var cellErrorCodes = [
   "ACTION_FAILED",
   "ACTION_NOT_FOUND",
@@ -3142,95 +3020,71 @@ var cellErrorCodes = [
   "OUTPUT_INVALID",
   "LIMIT_OUTPUT"
 ];
-var faults = array(strictObject({
-  path: text,
-  message: text
-})).check(_maxLength(32));
-var toCellSchema = discriminatedUnion("type", [
-  strictObject({
-    type: literal("setup")
-  }),
-  strictObject({
-    type: literal("refused"),
+var toCellSchema = messages({
+  setup: () => ({}),
+  refused: () => ({
     message: text
   }),
-  strictObject({
-    type: literal("call"),
+  call: () => ({
     id: callId,
     action: text,
     request: text,
     stream: boolean2()
   }),
-  strictObject({
-    type: literal("cancel"),
+  cancel: () => ({
     id: callId
   }),
-  strictObject({
-    type: literal("credit"),
+  credit: () => ({
     id: callId,
     chars: nat
   }),
-  strictObject({
-    type: literal("ping"),
+  ping: () => ({
     nonce: nat
   }),
-  strictObject({
-    type: literal("stop")
-  })
-]);
-var fromCellSchema = discriminatedUnion("type", [
-  strictObject({
-    type: literal("hello"),
-    protocol: versionSchema,
+  stop: () => ({})
+});
+var fromCellSchema = messages({
+  hello: () => ({
+    protocol: strictObject({
+      major: nat,
+      minor: nat
+    }),
     token: text
   }),
-  strictObject({
-    type: literal("ready")
-  }),
-  strictObject({
-    type: literal("failed"),
+  ready: () => ({}),
+  failed: () => ({
     message: text
   }),
-  strictObject({
-    type: literal("result"),
+  result: () => ({
     id: callId
   }),
-  strictObject({
-    type: literal("error"),
+  error: () => ({
     id: callId,
     code: _enum(cellErrorCodes),
     message: text,
-    errors: optional(faults)
+    errors: optional(array(strictObject({
+      path: text,
+      message: text
+    })).check(_maxLength(32)))
   }),
-  strictObject({
-    type: literal("token"),
+  token: () => ({
     id: callId
   }),
-  strictObject({
-    type: literal("progress"),
+  progress: () => ({
     id: callId,
     fraction: number2().check(_gte(0), _lte(1)),
     note: string2().check(_maxLength(1024))
   }),
-  strictObject({
-    type: literal("log"),
-    level: _enum([
-      "debug",
-      "info",
-      "warn",
-      "error"
-    ]),
+  log: () => ({
+    level: _enum(logLevels),
     message: text,
     fields: optional(text)
   }),
-  strictObject({
-    type: literal("pong"),
+  pong: () => ({
     nonce: nat
   }),
-  strictObject({
-    type: literal("stopped")
-  })
-]);
+  stopped: () => ({})
+});
 var cellSetupSchema = strictObject({
   plugin: strictObject({
     id: text,
@@ -3239,53 +3093,31 @@ var cellSetupSchema = strictObject({
   entrypoint: string2(),
   packageDir: string2(),
   dataDir: string2(),
-  config: record(string2(), json()),
+  config: record(string2(), json),
   actions: record(string2(), strictObject({
     input: optional(union([
       boolean2(),
-      record(string2(), json())
+      record(string2(), json)
     ])),
     output: optional(union([
       boolean2(),
-      record(string2(), json())
+      record(string2(), json)
     ]))
   })),
   outputBytesMax: nat,
   streamWindowChars: nat,
   tokenOverheadChars: nat
 });
-var cellBootSchema = strictObject({
-  socket: string2(),
-  permissions: record(_enum([
-    "env",
-    "ffi",
-    "import",
-    "net",
-    "read",
-    "run",
-    "sys",
-    "write"
-  ]), union([
-    literal(false),
-    array(string2())
-  ]))
-});
-var jsonText = string2();
-var fromGuestSchema = discriminatedUnion("type", [
-  strictObject({
-    type: literal("ready")
-  }),
-  strictObject({
-    type: literal("failed"),
+var fromGuestSchema = messages({
+  ready: () => ({}),
+  failed: () => ({
     message: string2()
   }),
-  strictObject({
-    type: literal("result"),
+  result: () => ({
     id: callId,
-    json: jsonText
+    json: string2()
   }),
-  strictObject({
-    type: literal("error"),
+  error: () => ({
     id: callId,
     code: _enum([
       "ACTION_FAILED",
@@ -3294,32 +3126,45 @@ var fromGuestSchema = discriminatedUnion("type", [
     ]),
     message: string2()
   }),
-  strictObject({
-    type: literal("token"),
+  token: () => ({
     id: callId,
-    json: jsonText
+    json: string2()
   }),
-  strictObject({
-    type: literal("progress"),
+  progress: () => ({
     id: callId,
     fraction: number2(),
     note: string2()
   }),
-  strictObject({
-    type: literal("log"),
-    level: _enum([
-      "debug",
-      "info",
-      "warn",
-      "error"
-    ]),
+  log: () => ({
+    level: _enum(logLevels),
     message: string2(),
-    fields: optional(jsonText)
+    fields: optional(string2())
   }),
-  strictObject({
-    type: literal("stopped")
-  })
-]);
+  stopped: () => ({})
+});
+function messages(shapes) {
+  const schemas = /* @__PURE__ */ new Map();
+  function schemaOf(value) {
+    const type = typeof value === "object" && value !== null && "type" in value ? value.type : void 0;
+    const name = typeof type === "string" && Object.hasOwn(shapes, type) ? type : void 0;
+    if (name === void 0) return unknownType;
+    let schema = schemas.get(name);
+    if (schema === void 0) {
+      const shape = {
+        type: literal(name),
+        ...shapes[name]?.()
+      };
+      schema = strictObject(shape);
+      schemas.set(name, schema);
+    }
+    return schema;
+  }
+  return {
+    /** Throws z.core.$ZodError. */
+    parse: (value) => parse(schemaOf(value), value),
+    safeParse: (value) => safeParse(schemaOf(value), value)
+  };
+}
 
 var FrameError = class extends Error {
   name = "FrameError";
@@ -3526,7 +3371,6 @@ function joined(parts, bytes) {
   return whole;
 }
 
-var bootBytesMax = 1048576;
 var frameBytesMax = 2147483647;
 var queueBytesMax = 1048576;
 var faultsMax = 32;
@@ -3537,43 +3381,6 @@ var exitCodes = {
   refused: 64,
   pluginFailed: 70
 };
-async function runCell() {
-  const [token = "", bootJson = ""] = readStdin().split("\n", 2);
-  const boot = cellBootSchema.parse(JSON.parse(bootJson));
-  const worker = new Worker(new URL("./guest.js", import.meta.url), {
-    type: "module",
-    deno: {
-      permissions: {
-        ...boot.permissions
-      }
-    }
-  });
-  const cell = new Cell(worker, await Deno.connect({
-    transport: "unix",
-    path: boot.socket
-  }));
-  return await cell.run(token);
-}
-function readStdin() {
-  const chunks = [];
-  let bytes = 0;
-  for (; ; ) {
-    const chunk = new Uint8Array(65536);
-    const read = Deno.stdin.readSync(chunk);
-    if (read === null) break;
-    bytes += read;
-    if (bytes > bootBytesMax) {
-      throw new Error(`Cannot start a cell: its stdin is above ${bootBytesMax} bytes`);
-    }
-    chunks.push(chunk.subarray(0, read));
-  }
-  const decoder = new TextDecoder("utf-8", {
-    fatal: true
-  });
-  return chunks.map((chunk) => decoder.decode(chunk, {
-    stream: true
-  })).join("") + decoder.decode();
-}
 var Cell = class {
   worker;
   connection;
@@ -3609,6 +3416,7 @@ var Cell = class {
     };
     worker.onmessageerror = () => this.#refuseMessage("it cannot be read");
   }
+  /** Runs until the kernel or the plugin ends it; never returns. */
   async run(token) {
     this.#send({
       type: "hello",
@@ -3713,7 +3521,7 @@ var Cell = class {
   #fromGuest(batch) {
     if (!Array.isArray(batch)) return this.#refuseMessage("it is not a list");
     for (const item of batch) {
-      const parsed = safeParse(fromGuestSchema, item);
+      const parsed = fromGuestSchema.safeParse(item);
       if (!parsed.success) {
         this.#refuseMessage("it is outside the protocol");
         continue;
@@ -3842,7 +3650,7 @@ function leavesOf(errors) {
   return errors.filter(({ keywordLocation }) => !parents.has(keywordLocation));
 }
 function fitting(errors) {
-  const faults2 = [];
+  const faults = [];
   let bytes = 0;
   for (const { instanceLocation, error } of errors.slice(0, faultsMax)) {
     const fault = {
@@ -3851,15 +3659,14 @@ function fitting(errors) {
     };
     bytes += new TextEncoder().encode(JSON.stringify(fault)).length;
     if (bytes > faultsBytesMax) break;
-    faults2.push(fault);
+    faults.push(fault);
   }
-  return faults2;
+  return faults;
 }
 function clip(text2) {
   const clipped = text2.length <= messageCharsMax ? text2 : `${text2.slice(0, messageCharsMax - 1)}\u2026`;
   return clipped.toWellFormed();
 }
-if (import.meta.main) await runCell();
 export {
-  runCell
+  Cell
 };

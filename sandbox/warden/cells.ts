@@ -14,7 +14,7 @@ import { anonymousBytes, innermostChild, programOf } from "./proc.ts";
 
 export interface CellsOptions {
   readonly host: HostPrograms;
-  readonly bundles: readonly [string, string];
+  readonly bundleDir: string;
   readonly sampleIntervalMs: number;
   readonly cellsMax: number;
   readonly own: OwnFolders;
@@ -71,10 +71,10 @@ export class Cells {
 
   #spawn(description: CellDescription, run: { socket: string; folder: string }): RunningCell {
     const temporaryDir = `${run.folder}/${description.cell}`;
-    const { bundles, host, environment } = this.options;
+    const { bundleDir, host, environment } = this.options;
     const { program, args, env, depth } = cellCommand(
       description,
-      { bundles, socket: run.socket, temporaryDir },
+      { bundleDir, socket: run.socket, temporaryDir },
       host,
       environment,
     );
@@ -97,7 +97,11 @@ export class Cells {
   /** The process id of the cell's program, not of a wrapper around it. */
   locate(cell: string): void {
     const running = this.#running.get(cell);
-    this.options.report({ type: "located", cell, pid: running === undefined ? null : this.#pidOf(running) ?? null });
+    this.options.report({
+      type: "located",
+      cell,
+      pid: running === undefined ? null : this.#pidOf(running) ?? null,
+    });
   }
 
   #pidOf(running: RunningCell): number | undefined {

@@ -23,7 +23,9 @@ export function checkDescription(description: CellDescription, own: OwnFolders):
   for (const path of new Set([...grants.read, ...grants.write, ...grants.run, ...grants.ffi])) {
     if (path === packageDir || path === dataDir) continue;
     const real = realPath(path);
-    if (real !== path) throw new Error(`Cannot grant "${path}": it leads to "${real}". Grant that, if it is meant`);
+    if (real !== path) {
+      throw new Error(`Cannot grant "${path}": it leads to "${real}". Grant that, if it is meant`);
+    }
     if (isInside(path, packageDir)) continue;
     for (const folder of [own.dataDir, own.codeDir]) {
       if (path === folder || isInside(path, folder) || isInside(folder, path)) {
@@ -31,7 +33,11 @@ export function checkDescription(description: CellDescription, own: OwnFolders):
       }
     }
   }
-  if (grants.write.some((path) => path === packageDir || isInside(path, packageDir) || isInside(packageDir, path))) {
+  if (
+    grants.write.some((path) =>
+      path === packageDir || isInside(path, packageDir) || isInside(packageDir, path)
+    )
+  ) {
     throw new Error(`Cannot grant a write into "${packageDir}": a package does not change`);
   }
 }

@@ -9,7 +9,12 @@
 import type { Grants } from "../../schemas/capabilities.ts";
 import type { CellDescription } from "../../schemas/warden_protocol.ts";
 import { processFlags } from "../permissions.ts";
-import { bubblewrapArguments, type HostRuntime, sealedEnvironment, sealedTemporaryDir } from "./bubblewrap.ts";
+import {
+  bubblewrapArguments,
+  type HostRuntime,
+  sealedEnvironment,
+  sealedTemporaryDir,
+} from "./bubblewrap.ts";
 
 /** The programs found on this machine. A missing one weakens what the process tier can promise. */
 export interface HostPrograms {
@@ -55,8 +60,8 @@ function cellFlags(heapMb: number, isEvalGranted: boolean): string[] {
 }
 
 export interface CellFiles {
-  /** The two bundles, `cell.js` first. */
-  readonly bundles: readonly [string, string];
+  /** Holds the bundles of `sandbox/build_cell.ts`. */
+  readonly bundleDir: string;
   readonly socket: string;
   /** Private to this cell; outside the sealed tier only. */
   readonly temporaryDir: string;
@@ -71,7 +76,7 @@ export function cellCommand(
 ): Command {
   const { grants, limits, tier } = cell;
   // A compiled binary carries the bundles inside.
-  const needs = { readable: host.standalone ? [] : files.bundles, socket: files.socket };
+  const needs = { readable: host.standalone ? [] : [files.bundleDir], socket: files.socket };
   const temporaryDir = tier === "sealed" ? sealedTemporaryDir : files.temporaryDir;
   const env: Record<string, string> = {
     DENO_DIR: `${temporaryDir}/deno`,
@@ -83,9 +88,13 @@ export function cellCommand(
     ...(grants.run.length > 0 ? { PATH: "/usr/local/bin:/usr/bin:/bin" } : {}),
     ...grantedEnvironment(grants, environment),
   };
-  const program = host.standalone
-    ? [host.deno, "cell"]
-    : [host.deno, "run", ...cellFlags(limits.memoryMb, grants.eval), ...processFlags(grants, needs), files.bundles[0]];
+  const program = host.standalone ? [host.deno, "cell"] : [
+    host.deno,
+    "run",
+    ...cellFlags(limits.memoryMb, grants.eval),
+    ...processFlags(grants, needs),
+    `${files.bundleDir}/entry.js`,
+  ];
   const bounded = host.prlimit === undefined ? [] : [
     host.prlimit,
     "--core=0",
@@ -94,12 +103,20 @@ export function cellCommand(
     "--",
   ];
   if (tier === "sealed") {
-    if (host.sealed === undefined) throw new Error("Cannot start a sealed cell: bubblewrap does not work here");
+    if (host.sealed === undefined) {
+      throw new Error("Cannot start a sealed cell: bubblewrap does not work here");
+    }
     const jail = bubblewrapArguments(cell, host.sealed, needs);
-    return command([...bounded, host.sealed.bwrap, ...jail, ...sealedEnvironment(env), "--", ...program], {}, 2);
+    return command(
+      [...bounded, host.sealed.bwrap, ...jail, ...sealedEnvironment(env), "--", ...program],
+      {},
+      2,
+    );
   }
   if (grants.run.length > 0 || grants.ffi.length > 0) {
-    throw new Error("Cannot start a cell in the process tier: run and ffi are granted in the sealed tier only");
+    throw new Error(
+      "Cannot start a cell in the process tier: run and ffi are granted in the sealed tier only",
+    );
   }
   // The kernel's death signal reaches a suspended cell too, which cannot see its socket close.
   const tied = host.setpriv === undefined ? [] : [host.setpriv, "--pdeathsig=KILL", "--no-new-privs", "--"];

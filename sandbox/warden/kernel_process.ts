@@ -22,7 +22,7 @@ export interface KernelOptions {
   readonly host: HostPrograms;
   readonly main: string;
   readonly configFile: string;
-  readonly bundles: readonly [string, string];
+  readonly bundleDir: string;
   readonly config: Config;
   readonly boot: Omit<KernelBoot, "type" | "socket" | "port" | "pid" | "config">;
   readonly runFolder: string;
@@ -73,7 +73,7 @@ export class KernelProcess {
     this.#pipe = new MessageWriter(this.#child.stdin);
     this.#cells = new Cells({
       host,
-      bundles: options.bundles,
+      bundleDir: options.bundleDir,
       sampleIntervalMs: config.cells.sampleIntervalMs,
       cellsMax: config.cells.awakeMax,
       own: boot,
@@ -121,7 +121,10 @@ export class KernelProcess {
   #receive(message: ToWarden): void {
     switch (message.type) {
       case "start":
-        return this.#cells.start(message.description, { socket: this.#socket, folder: this.options.runFolder });
+        return this.#cells.start(message.description, {
+          socket: this.#socket,
+          folder: this.options.runFolder,
+        });
       case "locate":
         return this.#cells.locate(message.cell);
       case "kill":

@@ -13,7 +13,9 @@ const answerSchema = z.discriminatedUnion("ok", [
 
 const timeoutMs = 10_000;
 const defaultFile = "airlock.jsonc";
-const variables = ["HOST", "PORT", "DATA", "PLUGINS", "TIER", "DEV", "CONFIG"].map((name) => `AIRLOCK_${name}`);
+const variables = ["HOST", "PORT", "DATA", "PLUGINS", "TIER", "DEV", "CONFIG"].map((name) =>
+  `AIRLOCK_${name}`
+);
 
 export interface SettingsRequest {
   readonly flags: Record<string, string | string[] | boolean>;
@@ -32,7 +34,14 @@ export async function readSettings({ flags, environment, files }: SettingsReques
   const asked = typeof named === "string" ? named : env["AIRLOCK_CONFIG"];
   const configFile = `${Deno.cwd()}/${defaultFile}`;
   const file = asked === undefined ? configFile : asked.startsWith("/") ? asked : `${Deno.cwd()}/${asked}`;
-  const run = ["run", "--quiet", "--no-prompt", "--cached-only", `--config=${files.configFile}`, `--allow-read=${file}`];
+  const run = [
+    "run",
+    "--quiet",
+    "--no-prompt",
+    "--cached-only",
+    `--config=${files.configFile}`,
+    `--allow-read=${file}`,
+  ];
   const child = new Deno.Command(Deno.execPath(), {
     args: Deno.build.standalone ? ["settings"] : [...run, files.main, "settings"],
     stdin: "piped",

@@ -23,7 +23,7 @@ export interface OwnFiles {
   readonly codeDir: string;
   readonly bundledPlugins: string;
   readonly docsDir: string;
-  readonly bundles: readonly [string, string];
+  readonly bundleDir: string;
 }
 
 export interface WardenOptions {
@@ -82,7 +82,9 @@ class Warden implements AsyncDisposable {
         return 1;
       }
       if (livedMs > deaths.forgottenAfterMs) backoffMs = deaths.backoffFirstMs;
-      this.options.log(`The kernel died after ${Math.round(livedMs)} ms (${words(end)}): back in ${backoffMs} ms`);
+      this.options.log(
+        `The kernel died after ${Math.round(livedMs)} ms (${words(end)}): back in ${backoffMs} ms`,
+      );
       await this.#pause(backoffMs);
       backoffMs = Math.min(backoffMs * 2, deaths.backoffMaxMs);
     }
@@ -90,8 +92,8 @@ class Warden implements AsyncDisposable {
   }
 
   async #tier(): Promise<TierChoice> {
-    const { bundles } = this.options.files;
-    const files = { bundles, socket: "/dev/null", temporaryDir: "/tmp" };
+    const { bundleDir } = this.options.files;
+    const files = { bundleDir, socket: "/dev/null", temporaryDir: "/tmp" };
     return await chooseTier(this.options.config.cells.tier, this.#host, files);
   }
 
@@ -108,7 +110,7 @@ class Warden implements AsyncDisposable {
       host: this.#host,
       main: files.main,
       configFile: files.configFile,
-      bundles: files.bundles,
+      bundleDir: files.bundleDir,
       config,
       boot: {
         dataDir: this.dataDir,
@@ -185,7 +187,9 @@ async function openDataFolder(folder: string): Promise<{ path: string } & Dispos
   await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
   const path = await Deno.realPath(folder);
   if (path.includes(",")) {
-    throw new Error(`Cannot use data folder "${path}": Deno's permission flags cannot name a path with a comma`);
+    throw new Error(
+      `Cannot use data folder "${path}": Deno's permission flags cannot name a path with a comma`,
+    );
   }
   const lock = await Deno.open(`${path}/warden.lock`, { create: true, write: true, mode: 0o600 });
   if (!await lock.tryLock(true)) {
