@@ -274,7 +274,7 @@ interface DataFault {
 
 /**
  * What is wrong with data, all of it where the data is short; of long data the first thing, because a list of
- * everything wrong with it can be many times its size. Data that is too deep to be checked does not fit.
+ * everything wrong with it can be many times its size. Data that the validator cannot check does not fit.
  */
 function faultsOf({ schema, lookup }: Checker, value: unknown, chars: number): DataFault[] | undefined {
   try {
@@ -283,8 +283,9 @@ function faultsOf({ schema, lookup }: Checker, value: unknown, chars: number): D
     const { errors } = chars > listedCharsMax ? first : validate(value, schema, "2020-12", lookup, false);
     return fitting(leavesOf(errors));
   } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    return [{ path: "", message: "must not be nested so deeply" }];
+    if (error instanceof RangeError) return [{ path: "", message: "must not be nested so deeply" }];
+    if (error instanceof URIError) return [{ path: "", message: "must not have half a character in a name" }];
+    throw error;
   }
 }
 
@@ -308,12 +309,17 @@ function fitting(errors: ReturnType<typeof validate>["errors"]): DataFault[] {
   const faults: DataFault[] = [];
   let bytes = 0;
   for (const { instanceLocation, error } of errors.slice(0, faultsMax)) {
-    const fault = { path: clip(instanceLocation.replace(/^#/, "")), message: clip(error) };
+    const fault = { path: clip(pointerOf(instanceLocation)), message: clip(error) };
     bytes += new TextEncoder().encode(JSON.stringify(fault)).length;
     if (bytes > faultsBytesMax) break;
     faults.push(fault);
   }
   return faults;
+}
+
+/** The validator's location is a pointer as the fragment of an address: `#/a%20b` for `/a b`. */
+function pointerOf(instanceLocation: string): string {
+  return decodeURI(instanceLocation.slice(1));
 }
 
 function clip(text: string): string {

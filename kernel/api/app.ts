@@ -66,7 +66,8 @@ const routableMethods = ["GET", "POST", "PUT", "DELETE"];
 async function answerUnrouted(app: Api, kernel: ApiKernel, c: ApiContext): Promise<Response> {
   const { path, method } = c.req;
   try {
-    if (path.startsWith("/v1/")) {
+    // The path as it was sent: an escaped one is no route, and still asks for one of ours.
+    if (new URL(c.req.url).pathname.startsWith("/v1/")) {
       checkReady(kernel);
       c.set("caller", authenticate(kernel, c.req.raw));
     }

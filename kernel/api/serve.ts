@@ -27,7 +27,7 @@ export interface ApiServer {
 /** Throws if the address cannot be listened on. */
 export function serveApi({ kernel, host, port, swaggerUiFolder }: ServeApiOptions): ApiServer {
   const app = createApp(kernel, { swaggerUiFolder });
-  const server = Deno.serve({
+  const server = listen({
     hostname: host,
     port,
     // Stdout carries the kernel's messages; the warden prints the ready line.
@@ -53,5 +53,17 @@ async function settleWithin(timeoutMs: number, work: Promise<void>): Promise<voi
     await Promise.race([work, overdue]);
   } finally {
     clearTimeout(timer);
+  }
+}
+
+function listen(
+  options: Deno.ServeTcpOptions,
+  handler: (request: Request) => Response | Promise<Response>,
+): Deno.HttpServer<Deno.NetAddr> {
+  try {
+    return Deno.serve(options, handler);
+  } catch (cause) {
+    const state = cause instanceof Deno.errors.AddrInUse ? "the port is in use" : String(cause);
+    throw new Error(`Cannot listen on "${options.hostname}:${options.port}": ${state}`, { cause });
   }
 }

@@ -330,7 +330,9 @@ export class Plugins<Cell extends SupervisedCell> {
 
   /** A grant set through the API replaces what the configuration says. */
   #operatorOf(id: string): OperatorGrants | undefined {
-    return this.deps.store.grants.get(id)?.grants ?? this.deps.config.grants[id];
+    const { grants } = this.deps.config;
+    // An id may be the name of something that every object has.
+    return this.deps.store.grants.get(id)?.grants ?? (Object.hasOwn(grants, id) ? grants[id] : undefined);
   }
 
   async #startCell(id: string, given: Release): Promise<Cell> {

@@ -3631,13 +3631,19 @@ function faultsOf({ schema, lookup }, value, chars) {
     const { errors } = chars > listedCharsMax ? first : validate(value, schema, "2020-12", lookup, false);
     return fitting(leavesOf(errors));
   } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    return [
+    if (error instanceof RangeError) return [
       {
         path: "",
         message: "must not be nested so deeply"
       }
     ];
+    if (error instanceof URIError) return [
+      {
+        path: "",
+        message: "must not have half a character in a name"
+      }
+    ];
+    throw error;
   }
 }
 function leavesOf(errors) {
@@ -3654,7 +3660,7 @@ function fitting(errors) {
   let bytes = 0;
   for (const { instanceLocation, error } of errors.slice(0, faultsMax)) {
     const fault = {
-      path: clip(instanceLocation.replace(/^#/, "")),
+      path: clip(pointerOf(instanceLocation)),
       message: clip(error)
     };
     bytes += new TextEncoder().encode(JSON.stringify(fault)).length;
@@ -3662,6 +3668,9 @@ function fitting(errors) {
     faults.push(fault);
   }
   return faults;
+}
+function pointerOf(instanceLocation) {
+  return decodeURI(instanceLocation.slice(1));
 }
 function clip(text2) {
   const clipped = text2.length <= messageCharsMax ? text2 : `${text2.slice(0, messageCharsMax - 1)}\u2026`;

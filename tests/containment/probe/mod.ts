@@ -16,12 +16,17 @@ async function attempt(work: () => unknown): Promise<Outcome> {
   try {
     return { done: true, value: await work() ?? null };
   } catch (error) {
-    const { name, message } = error instanceof Error ? error : { name: "not an Error", message: String(error) };
+    const { name, message } = error instanceof Error
+      ? error
+      : { name: "not an Error", message: String(error) };
     return { done: false, name, message };
   }
 }
 
-async function output(program: string, args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+async function output(
+  program: string,
+  args: string[],
+): Promise<{ code: number; stdout: string; stderr: string }> {
   const { code, stdout, stderr } = await new Deno.Command(program, { args }).output();
   const decoder = new TextDecoder();
   return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
@@ -61,7 +66,8 @@ export const actions = {
     attempt(async () => (await Deno.connect({ hostname, port: Number(port) })).close()),
   listen: ({ port }: Input) =>
     attempt(() => Deno.listen({ hostname: "127.0.0.1", port: Number(port) }).close()),
-  resolve: ({ name = "" }: Input) => attempt(() => Deno.resolveDns(name, "A")),
+  resolve: ({ name = "" }: Input) =>
+    attempt(() => Deno.resolveDns(name, "A", { nameServer: { ipAddr: "127.0.0.1" } })),
   connectUnix: ({ path = "" }: Input) =>
     attempt(async () => (await Deno.connect({ transport: "unix", path })).close()),
 
@@ -81,8 +87,7 @@ export const actions = {
   runByNode: ({ program = "" }: Input) =>
     attempt(async () => (await import("node:child_process")).execFileSync(program).toString()),
   signal: ({ pid }: Input) => attempt(() => Deno.kill(Number(pid), "SIGCONT")),
-  signalByNode: ({ pid }: Input) =>
-    attempt(async () => (await import("node:process")).kill(Number(pid), 0)),
+  signalByNode: ({ pid }: Input) => attempt(async () => (await import("node:process")).kill(Number(pid), 0)),
 
   env: ({ name = "" }: Input) => attempt(() => Deno.env.get(name)),
   allEnv: () => attempt(() => Deno.env.toObject()),
