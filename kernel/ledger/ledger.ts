@@ -78,8 +78,9 @@ export interface LedgerOptions {
 /** Keeps what opens commitments. */
 export interface CommitmentSink {
   /**
-   * Called once for each batch that has commitments, when its records are durable and before they are
-   * acknowledged. An error is one of the disk: the ledger fails.
+   * Called once for each batch that has commitments, before its records are acknowledged; they may not be
+   * durable yet. After a crash, delete what is at and above the size that the ledger opens with. An error is
+   * one of the disk: the ledger fails.
    */
   save(rows: readonly CommitmentRow[]): void;
 }
@@ -311,14 +312,22 @@ class FileLedger implements Ledger {
       this.#tree.append(this.#prev);
       for (const commitment of commitments) rows.push({ index, ...commitment });
     }
-    // A crash in here leaves some of these records, none of them acknowledged.
-    await this.#parts.log.append(firstIndex, new TextEncoder().encode(lines));
-    // A crash from here on leaves all of them; without their salts, or without an acknowledgement.
-    if (rows.length > 0) this.#parts.deps.commitments.save(rows);
+    // A crash in here leaves some of these records, none of them acknowledged, and salts of records that may
+    // not be there: who opens the store next deletes those. The disk syncs while the salts are saved.
+    await Promise.all([
+      this.#parts.log.append(firstIndex, new TextEncoder().encode(lines)),
+      this.#save(rows),
+    ]);
+    // A crash from here on leaves all of them, without an acknowledgement.
     this.#durable = this.#sign();
     this.#publisher.offer(this.#durable.view.note);
     const { view: { size }, base64: checkpoint } = this.#durable;
     return batch.map((_, position) => ({ index: firstIndex + position, size, checkpoint }));
+  }
+
+  // deno-lint-ignore require-await -- what it throws must not keep the caller from awaiting the log
+  async #save(rows: readonly CommitmentRow[]): Promise<void> {
+    if (rows.length > 0) this.#parts.deps.commitments.save(rows);
   }
 
   /** The checkpoint of the tree, all of which is durable. */

@@ -28,6 +28,13 @@ function checkpointSize(headers: Headers): number {
   return Number(size);
 }
 
+/** With warden and kernel killed together, nobody is left to remove the run folder: the next start does. */
+async function allEnded(airlock: Airlock): Promise<void> {
+  await airlock.ended();
+  await until("all of it ended", () => leftovers(airlock.dataDir).length === 0);
+  await Deno.remove(airlock.runFolder, { recursive: true });
+}
+
 const plugins = {
   acting: {
     "plugin.jsonc": manifest("acting", { actions: { run: {}, fail: {} }, capabilities: { read: ["*"] } }),
@@ -62,8 +69,7 @@ for (const [type, method, path, body] of acts) {
       airlock.signal("SIGKILL");
       const size = checkpointSize(response.headers);
       await response.body?.cancel().catch(() => {});
-      await airlock.ended();
-      await until("all of it ended", () => leftovers(dataDir).length === 0);
+      await allEnded(airlock);
       const lines = await readLog(dataDir);
       ok(size > 0 && lines.length >= size, `${lines.length} lines, checkpoint of ${size}`);
       const found = lines.slice(0, size).filter((line) => line.type === type);
@@ -101,8 +107,7 @@ Deno.test("every act has an entry: calls answered before a kill are all in the n
       }
     };
     await Promise.all(Array.from({ length: 8 }, caller));
-    await airlock.ended();
-    await until("all of it ended", () => leftovers(dataDir).length === 0);
+    await allEnded(airlock);
   }
   await using airlock = await Airlock.start({ dataDir, plugins });
   const completed = new Set(
