@@ -8,6 +8,7 @@
  * @module
  */
 import { getRandomValues } from "node:crypto";
+import { dirname } from "node:path";
 import denoJson from "../deno.json" with { type: "json" };
 import type { LogLine, PluginView } from "../schemas/api.ts";
 import type { Config } from "../schemas/config.ts";
@@ -120,7 +121,7 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
     config,
     tier: boot.tier,
     dataDir: boot.dataDir,
-    forbidden: [boot.dataDir, boot.codeDir],
+    forbidden: [boot.dataDir, boot.codeDir, dirname(boot.socket)],
     sandbox,
     store,
     ledger,

@@ -13,6 +13,8 @@ import type { CellDescription } from "../../schemas/warden_protocol.ts";
 export interface OwnFolders {
   readonly dataDir: string;
   readonly codeDir: string;
+  /** Holds the cells' socket and, in the process tier, their temporary folders. */
+  readonly runFolder: string;
 }
 
 /** Throws `Cannot grant …` or `Cannot start …` when the description must be refused. */
@@ -27,7 +29,7 @@ export function checkDescription(description: CellDescription, own: OwnFolders):
       throw new Error(`Cannot grant "${path}": it leads to "${real}". Grant that, if it is meant`);
     }
     if (isInside(path, packageDir)) continue;
-    for (const folder of [own.dataDir, own.codeDir]) {
+    for (const folder of [own.dataDir, own.codeDir, own.runFolder]) {
       if (path === folder || isInside(path, folder) || isInside(folder, path)) {
         throw new Error(`Cannot grant "${path}": Airlock's own files could be reached`);
       }

@@ -76,7 +76,7 @@ export class KernelProcess {
       bundleDir: options.bundleDir,
       sampleIntervalMs: config.cells.sampleIntervalMs,
       cellsMax: config.cells.awakeMax,
-      own: boot,
+      own: { dataDir: boot.dataDir, codeDir: boot.codeDir, runFolder: Deno.realPathSync(runFolder) },
       environment: options.environment,
       report: (message) => this.#pipe.write(message),
     });

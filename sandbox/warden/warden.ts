@@ -104,6 +104,7 @@ class Warden implements AsyncDisposable {
       const value = this.options.environment(name);
       if (value !== undefined) env[name] = value;
     }
+    const pluginFolders = await Promise.all(config.plugins.map((folder) => pluginFolder(folder)));
     const runFolder = await Deno.makeTempDir({ prefix: "airlock-" });
     await Deno.writeTextFile(`${this.dataDir}/run`, runFolder);
     this.#kernel = new KernelProcess({
@@ -115,7 +116,7 @@ class Warden implements AsyncDisposable {
       boot: {
         dataDir: this.dataDir,
         bundledPlugins: files.bundledPlugins,
-        pluginFolders: await Promise.all(config.plugins.map((folder) => pluginFolder(folder))),
+        pluginFolders,
         codeDir: files.codeDir,
         docsDir: files.docsDir,
         tier,

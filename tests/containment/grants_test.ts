@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { equal, match, ok } from "node:assert/strict";
+import { deepEqual, equal, match, ok } from "node:assert/strict";
 import type { Isolation } from "../../schemas/capabilities.ts";
+import type { Problem } from "../../schemas/problem.ts";
 import { Airlock } from "../support/airlock.ts";
 import { testInEachTier, testSealed } from "../support/tiers.ts";
 import { checkRows, listenOnNeighbours, makeResources, probePackage, type Row, runIn } from "./support.ts";
@@ -299,3 +300,21 @@ testInEachTier(
     ok(performance.now() - startedMs < 2_000);
   },
 );
+
+// In it are the cells' socket and, in the process tier, the temporary folders of other cells.
+testInEachTier("the folder of the cells' socket is not granted, nor what lies above it", async (tier) => {
+  await using setup = await start(
+    tier,
+    { granted: probePackage("granted", { capabilities: everything }) },
+    () => ({}),
+  );
+  const { airlock } = setup;
+  const { runFolder } = airlock;
+  for (const path of [runFolder, `${runFolder}/s`, runFolder.slice(0, runFolder.lastIndexOf("/"))]) {
+    for (const kind of ["read", "write"]) {
+      const grants = { [kind]: [path] };
+      const { status, body } = await airlock.request<Problem>("PUT", "/v1/plugins/granted/grants", grants);
+      deepEqual([path, status, body.code], [path, 422, "GRANT_REFUSED"]);
+    }
+  }
+});

@@ -65,8 +65,10 @@ for (const [flags, message] of badFlags) {
   Deno.test(`airlock refuses "serve ${flags.join(" ")}" with a message`, async () => {
     await using folder = await temporaryFolder();
     const data = flags.includes("--data") ? [] : ["--data", `${folder.path}/data`];
-    const { code, stdout, stderr } = await runServe([...data, ...flags], { cwd: folder.path });
+    const options = { cwd: folder.path, env: { TMPDIR: folder.path } };
+    const { code, stdout, stderr } = await runServe([...data, ...flags], options);
     equal(code === 0, false);
+    equal([...Deno.readDirSync(folder.path)].some(({ name }) => name.startsWith("airlock-")), false);
     equal(stdout, "");
     match(stderr, message);
     equal(/^\s+at .*:[0-9]+/m.test(stderr), false, `a stack trace is not a message: ${stderr}`);

@@ -12,6 +12,7 @@ const linesMax = { file: 400, function: 70 } as const;
 const exemptions: Readonly<Record<string, number>> = {
   "kernel/kernel.ts createKernel": 93,
   "kernel/trust/tokens.ts createTokens": 112,
+  "tests/containment/bad_input_test.ts": 422,
 };
 
 interface Sized {
