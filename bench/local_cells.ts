@@ -35,7 +35,7 @@ export class LocalCells implements AsyncDisposable {
       bundleDir,
       sampleIntervalMs: config.sampleIntervalMs,
       cellsMax: config.awakeMax,
-      own: { dataDir: this.#dataDir, codeDir },
+      own: { dataDir: this.#dataDir, codeDir, runFolder: this.#folder },
       environment: () => undefined,
       report: (message: FromWarden) => {
         if (message.type !== "drain") link.receive(message);

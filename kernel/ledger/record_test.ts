@@ -27,8 +27,9 @@ const anyRecord = fc.record({
   actor: text,
   plugin: text,
   data: fc.dictionary(
-    // Keys that look like array indexes have no order of their own in JavaScript; no field is named so.
-    fc.string({ unit: "grapheme", minLength: 1 }).filter((key) => !/^\d+$/.test(key)),
+    // Keys that look like array indexes have no order of their own in JavaScript, and `__proto__` is refused
+    // (see below); no field is named so.
+    fc.string({ unit: "grapheme", minLength: 1 }).filter((key) => !/^\d+$|^__proto__$/.test(key)),
     fc.letrec((tie) => ({
       value: fc.oneof(
         { maxDepth: 3 },

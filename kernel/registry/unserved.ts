@@ -9,7 +9,9 @@
 import type { Manifest } from "../../schemas/manifest.ts";
 
 /** Their names, as a manifest spells them. */
-export function unservedParts({ capabilities, dependencies, config, health, ui, actions }: Manifest): string[] {
+export function unservedParts(
+  { capabilities, dependencies, config, health, ui, actions }: Manifest,
+): string[] {
   const { host } = capabilities;
   const parts: [name: string, isUsed: boolean][] = [
     ["capabilities.host.kv", host.kv !== undefined],

@@ -11,7 +11,10 @@ Deno.test("unservedParts() names nothing of a minimal manifest", () => {
 Deno.test("unservedParts() names each part that is used and not served", () => {
   const used = {
     ...minimal,
-    capabilities: { net: ["example.com:443"], host: { kv: {}, call: ["b@^1"], events: { publish: ["a.*"] } } },
+    capabilities: {
+      net: ["example.com:443"],
+      host: { kv: {}, call: ["b@^1"], events: { publish: ["a.*"] } },
+    },
     dependencies: [{ id: "b", range: "^1" }],
   };
   deepEqual(unservedParts(manifestSchema.parse(used)), [
