@@ -22,7 +22,7 @@ import { createPackageStore } from "./registry/package_store.ts";
 import { readOne, type RegistryDeps, scanPluginFolders } from "./registry/registry.ts";
 import { Router } from "./router/router.ts";
 import { openCommitments } from "./store/commitments_table.ts";
-import { openStore } from "./store/store.ts";
+import { openStore, type Store } from "./store/store.ts";
 import type { Logger } from "./telemetry/log.ts";
 import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
 import { sha256HexOf } from "./trust/package_digest.ts";
@@ -96,44 +96,8 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
     logger.error("Work in the background failed", { error: String(error) })
   );
   const metrics = createMetrics();
-  const store = closers.use(openStore({ file: `${boot.dataDir}/airlock.db` }));
-  const ledger = closers.use(await openKernelLedger(config, deps, closers));
-  await recordStart(ledger, config, deps);
-  const tokens = createTokens({
-    table: store.tokens,
-    ledger,
-    nowMs,
-    randomBytes,
-    tokensMax: config.tokensMax,
-    refusalsWindowMs: config.ledger.refusalsWindowMs,
-  });
-  closers.defer(() => tokens.close());
-  await tokens.ensureAdminToken(`${boot.dataDir}/admin.token`);
-  const { packages, registry } = await openRegistry(config, boot.dataDir);
-  const sandbox = new Sandbox({
-    ...config.cells,
-    socket: boot.socket,
-    link: deps.link,
-    randomBytes,
-    log: (message) => logger.child("sandbox").warning(message),
-  });
-  const plugins = new Plugins<StartedCell>({
-    config,
-    tier: boot.tier,
-    dataDir: boot.dataDir,
-    forbidden: [boot.dataDir, boot.codeDir, dirname(boot.socket)],
-    sandbox,
-    store,
-    ledger,
-    metrics,
-    nowMs,
-    warn: (message) => logger.child("lifecycle").warning(message),
-    track: (work) => tracker.track(work),
-    readPackage: (folder) => readOne(folder, registry),
-    verifyPackage: (digest) => packages.verify(digest),
-  });
-  const scan = await scanPluginFolders([boot.bundledPlugins, ...boot.pluginFolders], registry);
-  await plugins.install(scan.plugins);
+  const { store, ledger, tokens } = await openState(config, deps, closers);
+  const { plugins, sandbox } = await openPlugins({ config, deps, tracker, metrics, store, ledger });
   const router = new Router({
     plugins,
     ledger,
@@ -179,6 +143,65 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
       await closers.disposeAsync();
     },
   };
+}
+
+/** What outlives the kernel: store, ledger and tokens, in the order in which they need each other. */
+async function openState(config: Config, deps: KernelDeps, closers: AsyncDisposableStack) {
+  const { boot, nowMs } = deps;
+  const store = closers.use(openStore({ file: `${boot.dataDir}/airlock.db` }));
+  const ledger = closers.use(await openKernelLedger(config, deps, closers));
+  await recordStart(ledger, config, deps);
+  const tokens = createTokens({
+    table: store.tokens,
+    ledger,
+    nowMs,
+    randomBytes,
+    tokensMax: config.tokensMax,
+    refusalsWindowMs: config.ledger.refusalsWindowMs,
+  });
+  closers.defer(() => tokens.close());
+  await tokens.ensureAdminToken(`${boot.dataDir}/admin.token`);
+  return { store, ledger, tokens };
+}
+
+interface PluginParts {
+  readonly config: Config;
+  readonly deps: KernelDeps;
+  readonly tracker: Tracker;
+  readonly metrics: Metrics;
+  readonly store: Store;
+  readonly ledger: Ledger;
+}
+
+/** The sandbox, and what the plugin folders hold. */
+async function openPlugins({ config, deps, tracker, metrics, store, ledger }: PluginParts) {
+  const { boot, logger, nowMs } = deps;
+  const { packages, registry } = await openRegistry(config, boot.dataDir);
+  const sandbox = new Sandbox({
+    ...config.cells,
+    socket: boot.socket,
+    link: deps.link,
+    randomBytes,
+    log: (message) => logger.child("sandbox").warning(message),
+  });
+  const plugins = new Plugins<StartedCell>({
+    config,
+    tier: boot.tier,
+    dataDir: boot.dataDir,
+    forbidden: [boot.dataDir, boot.codeDir, dirname(boot.socket)],
+    sandbox,
+    store,
+    ledger,
+    metrics,
+    nowMs,
+    warn: (message) => logger.child("lifecycle").warning(message),
+    track: (work) => tracker.track(work),
+    readPackage: (folder) => readOne(folder, registry),
+    verifyPackage: (digest) => packages.verify(digest),
+  });
+  const scan = await scanPluginFolders([boot.bundledPlugins, ...boot.pluginFolders], registry);
+  await plugins.install(scan.plugins);
+  return { plugins, sandbox };
 }
 
 async function openKernelLedger(

@@ -97,7 +97,12 @@ function spawnGit(repository: string, args: readonly string[], signal: AbortSign
       );
     }
     if (error instanceof Deno.errors.NotFound) {
-      throw new Error(`Cannot log "${repository}": there is no git in ${searchPath}`, { cause: error });
+      // In the sealed tier a program that was not granted does not exist.
+      throw new Error(
+        `Cannot log "${repository}": there is no git in ${searchPath}; where it is installed, NotCapable: ` +
+          `add its path, such as "/usr/bin/git", to "run" in the grants of "git-log"`,
+        { cause: error },
+      );
     }
     throw error;
   }
