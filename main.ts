@@ -26,7 +26,7 @@ async function main([command = "serve", ...args]: string[]): Promise<number> {
       return await runKernel();
     }
     case "cell": {
-      const { runCell } = await import("./sandbox/dist/entry.js");
+      const { runCell } = await import("./sandbox/dist/cell.js");
       await runCell();
       return 0;
     }

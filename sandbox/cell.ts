@@ -5,68 +5,86 @@
  * against the plugin's schemas, and speaks the frame protocol. What it sends is still only the plugin's
  * word to the kernel. It trusts the warden (its stdin) and the kernel (its socket), and nothing else.
  *
- * The Worker's guest host is evaluated before any code of the plugin is: it loads the plugin when this
- * module tells it to, and that is when the kernel has checked the package.
+ * Order matters: stdin is read to its end before the Worker exists, because a Worker can read the stdin
+ * of its process; and the Worker's guest host is evaluated before any code of the plugin is.
  *
- * Runs bundled, as `sandbox/dist/cell.js`: see `sandbox/build_cell.ts`. `cell_entry.ts` starts it.
+ * Runs bundled, as `sandbox/dist/cell.js`: see `sandbox/build_cell.ts`. It is small, because Deno parses it
+ * anew at each start: it loads neither zod (`cell_messages.ts`) nor, before it must, the validator.
  *
  * @module
  */
-import { dereference, type Schema, validate } from "@cfworker/json-schema";
-import {
-  cellProtocolVersion,
-  type CellSetup,
-  cellSetupSchema,
-  type FromCell,
-  type FromGuest,
-  fromGuestSchema,
-  messageCharsMax,
-  type ToCell,
-  toCellSchema,
-  type ToGuest,
-} from "../schemas/cell_protocol.ts";
+import type { CellSetup, FromCell, FromGuest, ToCell, ToGuest } from "../schemas/cell_protocol.ts";
+import { cellProtocolVersion } from "../schemas/cell_protocol_version.ts";
+import { isMessage, parseMessage } from "./cell_messages.ts";
+import { clip } from "./clip.ts";
+import type { DataCheck } from "./data_check.ts";
 import { type Frame, FrameReader } from "./frame.ts";
 import { FrameWriter } from "./frame_writer.ts";
 
+const bootBytesMax = 1_048_576;
 const frameBytesMax = 0x7fff_ffff;
 const queueBytesMax = 1_048_576;
 
-/** Faults in one answer. */
-const faultsMax = 32;
-const faultsBytesMax = 32_768;
-/** Data up to this length is told everything that is wrong with it. */
-const listedCharsMax = 65_536;
-
 const exitCodes = { ended: 0, refused: 64, pluginFailed: 70 } as const;
 
-/** A schema of the plugin, ready to check data. */
-interface Checker {
-  readonly schema: Schema | boolean;
-  readonly lookup: ReturnType<typeof dereference>;
+interface Action {
+  readonly input: DataCheck | undefined;
+  readonly output: DataCheck | undefined;
 }
 
-interface Action {
-  readonly input: Checker | undefined;
-  readonly output: Checker | undefined;
+/** Runs until the kernel or the plugin ends it; never returns. */
+export async function runCell(): Promise<never> {
+  const [token = "", bootJson = ""] = readStdin().split("\n", 2);
+  const boot = parseMessage("boot", JSON.parse(bootJson));
+  const connection = await Deno.connect({ transport: "unix", path: boot.socket });
+  const writer = new FrameWriter(connection, {
+    frameBytesMax,
+    queueBytesMax,
+    onError: () => Deno.exit(exitCodes.ended),
+  });
+  const hello: FromCell = { type: "hello", protocol: cellProtocolVersion, token };
+  writer.send(hello);
+  await writer.flush();
+  // Blocks this thread for about as long as a bare Deno takes to start; the kernel answers the greeting meanwhile.
+  const worker = new Worker(new URL("./guest.js", import.meta.url), {
+    type: "module",
+    deno: { permissions: { ...boot.permissions } },
+  });
+  return await new Cell(worker, connection, writer).run();
+}
+
+function readStdin(): string {
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  const chunk = new Uint8Array(65_536);
+  let text = "";
+  let bytes = 0;
+  for (;;) {
+    const read = Deno.stdin.readSync(chunk);
+    if (read === null) return text + decoder.decode();
+    bytes += read;
+    if (bytes > bootBytesMax) {
+      throw new Error(`Cannot start a cell: its stdin is above ${bootBytesMax} bytes`);
+    }
+    text += decoder.decode(chunk.subarray(0, read), { stream: true });
+  }
 }
 
 /** One plugin's cell: its Worker on one side, the kernel on the other. */
-export class Cell {
+class Cell {
   readonly #calls = new Map<number, string>();
   readonly #encoder = new TextEncoder();
   readonly #decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-  readonly #writer: FrameWriter;
   #setup: CellSetup | undefined;
-  #actions = new Map<string, Action>();
+  #actions: ReadonlyMap<string, Action> = new Map();
+  readonly #actionsMade = Promise.withResolvers<void>();
   #refusedMessages = 0;
   #toGuest: ToGuest[] = [];
 
-  constructor(private readonly worker: Worker, private readonly connection: Deno.Conn) {
-    this.#writer = new FrameWriter(connection, {
-      frameBytesMax,
-      queueBytesMax,
-      onError: () => Deno.exit(exitCodes.ended),
-    });
+  constructor(
+    private readonly worker: Worker,
+    private readonly connection: Deno.Conn,
+    private readonly writer: FrameWriter,
+  ) {
     worker.onmessage = (event: MessageEvent<unknown>) => this.#fromGuest(event.data);
     worker.onerror = (event) => {
       event.preventDefault();
@@ -76,8 +94,7 @@ export class Cell {
   }
 
   /** Runs until the kernel or the plugin ends it; never returns. */
-  async run(token: string): Promise<never> {
-    this.#send({ type: "hello", protocol: cellProtocolVersion, token });
+  async run(): Promise<never> {
     const frames = new FrameReader(frameBytesMax);
     const chunk = new Uint8Array(65_536);
     for (;;) {
@@ -89,20 +106,20 @@ export class Cell {
   }
 
   #send(message: FromCell, body?: Uint8Array): void {
-    this.#writer.send(message, body);
+    this.writer.send(message, body);
   }
 
   async #end(exitCode: number, message?: string): Promise<never> {
     if (message !== undefined) this.#send({ type: "failed", message: clip(message) });
-    await this.#writer.flush();
+    await this.writer.flush();
     Deno.exit(exitCode);
   }
 
   #fromKernel(frame: Frame): void {
-    const message: ToCell = toCellSchema.parse(frame.envelope);
+    const message = parseMessage("toCell", frame.envelope);
     switch (message.type) {
       case "setup":
-        return this.#load(this.#decoder.decode(frame.body));
+        return void this.#load(this.#decoder.decode(frame.body));
       case "refused":
         console.error(message.message);
         return Deno.exit(exitCodes.refused);
@@ -124,13 +141,17 @@ export class Cell {
     this.#toGuest = [];
   }
 
-  #load(setupJson: string): void {
-    const setup = cellSetupSchema.parse(JSON.parse(setupJson));
-    for (const [name, { input, output }] of Object.entries(setup.actions)) {
-      this.#actions.set(name, { input: checkerOf(input), output: checkerOf(output) });
-    }
+  /** Hands the plugin to the Worker, and makes the checks of its data while that loads it. */
+  async #load(setupJson: string): Promise<void> {
+    const setup = parseMessage("setup", JSON.parse(setupJson));
     this.#setup = setup;
     this.#toGuest.push({ type: "setup", setup });
+    try {
+      this.#actions = await actionsOf(setup);
+      this.#actionsMade.resolve();
+    } catch (error) {
+      await this.#end(exitCodes.pluginFailed, `Its schemas cannot be used: ${String(error)}`);
+    }
   }
 
   #call(call: Extract<ToCell, { type: "call" }>, input: string): void {
@@ -140,7 +161,7 @@ export class Cell {
       return this.#fail(id, "ACTION_NOT_FOUND", `Cannot call "${action}": the plugin has no such action`);
     }
     if (schemas.input !== undefined) {
-      const errors = faultsOf(schemas.input, JSON.parse(input), input.length);
+      const errors = schemas.input(JSON.parse(input), input.length);
       if (errors !== undefined) {
         return this.#fail(
           id,
@@ -167,19 +188,15 @@ export class Cell {
   #fromGuest(batch: unknown): void {
     if (!Array.isArray(batch)) return this.#refuseMessage("it is not a list");
     for (const item of batch) {
-      const parsed = fromGuestSchema.safeParse(item);
-      if (!parsed.success) {
-        this.#refuseMessage("it is outside the protocol");
-        continue;
-      }
-      this.#guestMessage(parsed.data);
+      if (isMessage("fromGuest", item)) this.#guestMessage(item);
+      else this.#refuseMessage("it is outside the protocol");
     }
   }
 
   #guestMessage(message: FromGuest): void {
     switch (message.type) {
       case "ready":
-        return this.#send({ type: "ready" });
+        return void this.#actionsMade.promise.then(() => this.#send({ type: "ready" }));
       case "failed":
         return void this.#end(exitCodes.pluginFailed, message.message);
       case "stopped":
@@ -227,7 +244,7 @@ export class Cell {
       const value = parseJson(json);
       const errors = value === undefined
         ? [{ path: "", message: "must be JSON" }]
-        : faultsOf(schema, value.json, json.length);
+        : schema(value.json, json.length);
       if (errors !== undefined) {
         return this.#fail(
           id,
@@ -254,6 +271,22 @@ export class Cell {
   }
 }
 
+/** The validator is loaded only where a plugin has schemas. Throws where they cannot be used. */
+async function actionsOf({ actions }: CellSetup): Promise<Map<string, Action>> {
+  const entries = Object.entries(actions);
+  if (entries.every(([, { input, output }]) => input === undefined && output === undefined)) {
+    return new Map(entries.map(([name]) => [name, { input: undefined, output: undefined }]));
+  }
+  // A name that the bundler does not follow: it is another bundle.
+  const bundle = new URL("./data_check.js", import.meta.url).href;
+  const { createDataCheck }: typeof import("./data_check.ts") = await import(bundle);
+  const checkOf = (schema: CellSetup["actions"][string]["input"]) =>
+    schema === undefined ? undefined : createDataCheck(schema);
+  return new Map(
+    entries.map(([name, { input, output }]) => [name, { input: checkOf(input), output: checkOf(output) }]),
+  );
+}
+
 /** Wrapped, because JSON's own `null` is a value. */
 function parseJson(text: string): { json: unknown } | undefined {
   try {
@@ -263,66 +296,4 @@ function parseJson(text: string): { json: unknown } | undefined {
   }
 }
 
-function checkerOf(schema: CellSetup["actions"][string]["input"]): Checker | undefined {
-  return schema === undefined ? undefined : { schema, lookup: dereference(schema) };
-}
-
-interface DataFault {
-  path: string;
-  message: string;
-}
-
-/**
- * What is wrong with data, all of it where the data is short; of long data the first thing, because a list of
- * everything wrong with it can be many times its size. Data that the validator cannot check does not fit.
- */
-function faultsOf({ schema, lookup }: Checker, value: unknown, chars: number): DataFault[] | undefined {
-  try {
-    const first = validate(value, schema, "2020-12", lookup, true);
-    if (first.valid) return undefined;
-    const { errors } = chars > listedCharsMax ? first : validate(value, schema, "2020-12", lookup, false);
-    return fitting(leavesOf(errors));
-  } catch (error) {
-    if (error instanceof RangeError) return [{ path: "", message: "must not be nested so deeply" }];
-    if (error instanceof URIError) return [{ path: "", message: "must not have half a character in a name" }];
-    throw error;
-  }
-}
-
-/** The validator reports a failing child beside each parent it made fail: the leaves say what is wrong. */
-function leavesOf(errors: ReturnType<typeof validate>["errors"]) {
-  const parents = new Set<string>();
-  for (const { keywordLocation } of errors) {
-    for (
-      let end = keywordLocation.lastIndexOf("/");
-      end > 0;
-      end = keywordLocation.lastIndexOf("/", end - 1)
-    ) {
-      parents.add(keywordLocation.slice(0, end));
-    }
-  }
-  return errors.filter(({ keywordLocation }) => !parents.has(keywordLocation));
-}
-
-/** As many as go into an envelope; the first one always does. */
-function fitting(errors: ReturnType<typeof validate>["errors"]): DataFault[] {
-  const faults: DataFault[] = [];
-  let bytes = 0;
-  for (const { instanceLocation, error } of errors.slice(0, faultsMax)) {
-    const fault = { path: clip(pointerOf(instanceLocation)), message: clip(error) };
-    bytes += new TextEncoder().encode(JSON.stringify(fault)).length;
-    if (bytes > faultsBytesMax) break;
-    faults.push(fault);
-  }
-  return faults;
-}
-
-/** The validator's location is a pointer as the fragment of an address: `#/a%20b` for `/a b`. */
-function pointerOf(instanceLocation: string): string {
-  return decodeURI(instanceLocation.slice(1));
-}
-
-function clip(text: string): string {
-  const clipped = text.length <= messageCharsMax ? text : `${text.slice(0, messageCharsMax - 1)}…`;
-  return clipped.toWellFormed();
-}
+if (import.meta.main) await runCell();

@@ -8,7 +8,9 @@
  * @module
  */
 import { type FromCell, fromCellSchema, type ToCell, tokenOverheadChars } from "../schemas/cell_protocol.ts";
+import { isJson } from "../schemas/is_json.ts";
 import { ProblemError } from "../schemas/problem.ts";
+import { Deadlines } from "./deadlines.ts";
 import { type Frame, FrameError, FrameReader } from "./frame.ts";
 import { FrameWriter } from "./frame_writer.ts";
 
@@ -56,7 +58,8 @@ export interface LiveCellOptions {
 interface PendingCall {
   readonly call: CellCall;
   readonly answer: PromiseWithResolvers<Uint8Array<ArrayBuffer>>;
-  timer: ReturnType<typeof setTimeout> | undefined;
+  /** Its deadline has passed once, and the action was told. */
+  isOverdue: boolean;
   /** Tokens on their way to the reader. */
   windowChars: number;
   /** All tokens so far. */
@@ -75,6 +78,7 @@ export class LiveCell {
   readonly #ready = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<CellEnd>();
   readonly #calls = new Map<number, PendingCall>();
+  readonly #deadlines = new Deadlines((id) => this.#overdue(id));
   readonly #decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   #writer: FrameWriter | undefined;
   #connection: Deno.Conn | undefined;
@@ -131,7 +135,7 @@ export class LiveCell {
     const pending: PendingCall = {
       call,
       answer,
-      timer: undefined,
+      isOverdue: false,
       windowChars: 0,
       streamedBytes: 0,
       onAbort: undefined,
@@ -144,7 +148,7 @@ export class LiveCell {
       return Promise.reject(this.#problem("BODY_TOO_LARGE", error.message));
     }
     this.#calls.set(id, pending);
-    pending.timer = setTimeout(() => this.#overdue(id), call.wallMs);
+    this.#deadlines.set(id, call.wallMs);
     if (call.signal.aborted) this.#send({ type: "cancel", id });
     else {
       pending.onAbort = () => this.#send({ type: "cancel", id });
@@ -180,6 +184,7 @@ export class LiveCell {
     if (this.#isOver) return;
     this.#isOver = true;
     clearTimeout(this.#hungUp);
+    this.#deadlines[Symbol.dispose]();
     this.#writer?.close();
     this.#connection?.close();
     const cause = this.#fate?.error ?? this.#causeOf(end);
@@ -229,11 +234,13 @@ export class LiveCell {
   #overdue(id: number): void {
     const pending = this.#calls.get(id);
     if (pending === undefined) return;
+    if (pending.isOverdue) {
+      const { wallMs, action } = pending.call;
+      return this.kill(this.#problem("LIMIT_WALL", `action "${action}" took more than ${wallMs} ms`), id);
+    }
+    pending.isOverdue = true;
     this.#send({ type: "cancel", id });
-    const { wallMs, action } = pending.call;
-    pending.timer = setTimeout(() => {
-      this.kill(this.#problem("LIMIT_WALL", `action "${action}" took more than ${wallMs} ms`), id);
-    }, this.options.abortGraceMs);
+    this.#deadlines.set(id, this.options.abortGraceMs);
   }
 
   async #read(connection: Deno.Conn): Promise<void> {
@@ -318,27 +325,17 @@ export class LiveCell {
     if (body.length > this.options.outputBytesMax) {
       return this.#settle(id, this.#problem("LIMIT_OUTPUT", `its output has ${body.length} bytes`));
     }
-    if (this.#jsonText(body) === undefined) {
+    if (!isJson(body)) {
       return this.#settle(id, this.#problem("OUTPUT_INVALID", "its output is not one JSON value"));
     }
     this.#settle(id, body);
   }
 
-  #jsonText(body: Uint8Array): string | undefined {
-    try {
-      const text = this.#decoder.decode(body);
-      JSON.parse(text);
-      return text;
-    } catch {
-      return undefined;
-    }
-  }
-
   #token(id: number, pending: PendingCall, body: Uint8Array): void {
-    const json = this.#jsonText(body);
-    if (json === undefined) {
+    if (!isJson(body)) {
       return this.#settle(id, this.#problem("OUTPUT_INVALID", "a token is not one JSON value"));
     }
+    const json = this.#decoder.decode(body);
     const { sink } = pending.call;
     if (sink === undefined) throw new Error("it streams to a call that asked for no stream");
     const { outputBytesMax, streamWindowChars } = this.options;
@@ -361,7 +358,7 @@ export class LiveCell {
     const pending = this.#calls.get(id);
     if (pending === undefined) return;
     this.#calls.delete(id);
-    clearTimeout(pending.timer);
+    this.#deadlines.delete(id);
     if (pending.onAbort !== undefined) pending.call.signal.removeEventListener("abort", pending.onAbort);
     if (answer instanceof ProblemError) pending.answer.reject(answer);
     else pending.answer.resolve(answer);

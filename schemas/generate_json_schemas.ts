@@ -9,6 +9,7 @@
  * @module
  */
 import { z } from "zod";
+import { cellMessagesSchema } from "./cell_protocol.ts";
 import { configSchema } from "./config.ts";
 import { ledgerRecordSchema } from "./ledger_event.ts";
 import { manifestSchema } from "./manifest.ts";
@@ -19,7 +20,11 @@ const sources = {
   "config.schema.json": ["The configuration of Airlock, airlock.jsonc", configSchema],
   "problem.schema.json": ["A problem, application/problem+json", problemSchema],
   "ledger_record.schema.json": ["One record of the ledger", ledgerRecordSchema],
-} as const satisfies Record<string, readonly [title: string, schema: z.ZodType]>;
+  "cell_messages.schema.json": [
+    "What a cell receives, by name: it checks with this file",
+    cellMessagesSchema,
+  ],
+} as const satisfies Record<string, readonly [title: string, schema: z.core.$ZodType]>;
 
 /** The text of each file, by its name. */
 export function generateJsonSchemas(): Map<string, string> {

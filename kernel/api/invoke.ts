@@ -14,7 +14,7 @@ import type { Call, CallResult } from "../kernel.ts";
 import { authenticate, checkReady, checkRole } from "./authenticate.ts";
 import type { Api, ApiContext, ApiKernel } from "./context.ts";
 import { EventStream } from "./event_stream.ts";
-import { parseJsonBytes, readBody } from "./json_body.ts";
+import { checkJsonBytes, readBody } from "./json_body.ts";
 import { toProblemError } from "./problems.ts";
 import { bodyProblems, tokenProblems } from "./responses.ts";
 import { checkpointHeader, requestIdHeader, securityHeaders } from "./security_headers.ts";
@@ -66,7 +66,7 @@ export function registerInvoke(app: Api, kernel: ApiKernel): void {
     c.set("caller", caller);
     checkRole(caller, "invoker");
     const input = await readBody(raw, kernel.config.http);
-    if (input.length > 0) parseJsonBytes(input);
+    if (input.length > 0) checkJsonBytes(input);
     const call: Call = {
       plugin: c.req.param("id"),
       action: c.req.param("action"),

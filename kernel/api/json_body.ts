@@ -9,6 +9,7 @@
  * @module
  */
 import type { MiddlewareHandler } from "hono";
+import { isJson } from "../../schemas/is_json.ts";
 import { ProblemError } from "../../schemas/problem.ts";
 import type { ApiEnv, ApiKernel } from "./context.ts";
 
@@ -20,6 +21,7 @@ export interface BodyLimits {
 }
 
 const firstCapacityBytes = 4_096;
+const explainedBytesMax = 65_536;
 
 // A byte order mark is not JSON and must not reach a plugin: it is kept, so that JSON.parse refuses it.
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -43,7 +45,18 @@ export async function readBody(request: Request, limits: BodyLimits): Promise<By
   return bytes;
 }
 
-/** Throws MALFORMED_JSON unless `bytes` are UTF-8 text of exactly one JSON value. */
+/** Throws MALFORMED_JSON unless `bytes` are UTF-8 text of exactly one JSON value. Costs the same for any value. */
+export function checkJsonBytes(bytes: Bytes): void {
+  if (isJson(bytes)) return;
+  // The parser says where the fault is.
+  if (bytes.length <= explainedBytesMax) parseJsonBytes(bytes);
+  throw new ProblemError(
+    "MALFORMED_JSON",
+    "Cannot parse the body as JSON: it is not one JSON value in UTF-8",
+  );
+}
+
+/** Throws as {@linkcode checkJsonBytes} does. */
 export function parseJsonBytes(bytes: Bytes): unknown {
   try {
     return JSON.parse(utf8.decode(bytes));
@@ -68,7 +81,7 @@ export function acceptJsonBody(
     if (required && bytes.length === 0) {
       throw new ProblemError("MALFORMED_JSON", "Cannot parse the body as JSON: it is empty");
     }
-    if (bytes.length > 0) parseJsonBytes(bytes);
+    if (bytes.length > 0) checkJsonBytes(bytes);
     c.req.raw = new Request(raw.url, { method: raw.method, headers: raw.headers, body: bytes });
     await next();
   };

@@ -72,7 +72,7 @@ export class Cells {
   #spawn(description: CellDescription, run: { socket: string; folder: string }): RunningCell {
     const temporaryDir = `${run.folder}/${description.cell}`;
     const { bundleDir, host, environment } = this.options;
-    const { program, args, env, depth } = cellCommand(
+    const { program, args, env, ownSession, depth } = cellCommand(
       description,
       { bundleDir, socket: run.socket, temporaryDir },
       host,
@@ -83,7 +83,7 @@ export class Cells {
       args,
       env,
       clearEnv: true,
-      detached: true, // a session of its own: Ctrl-C in a terminal is for the warden
+      detached: !ownSession, // a session of its own: Ctrl-C in a terminal is for the warden
       stdin: "piped",
       stdout: "piped",
       stderr: "piped",

@@ -47,6 +47,7 @@ export function findHostPrograms(searchPath: string): HostPrograms {
     standalone: Deno.build.standalone,
     prlimit: findProgram("prlimit", searchPath),
     setpriv: findProgram("setpriv", searchPath),
+    setsid: findProgram("setsid", searchPath),
     sealed: bwrap === undefined ? undefined : sealedRuntime(bwrap, deno),
   };
 }

@@ -77,14 +77,14 @@ testInEachTier(
     for (const pid of pids) {
       notEqual(Object.keys(environmentOf(pid)).length, 0, "its environment can be read");
       const { DENO_DIR, HOME, TMPDIR, ...rest } = environmentOf(pid);
+      equal(DENO_DIR, "/proc/none", "it has no cache to share");
       ok(
-        [DENO_DIR, HOME, TMPDIR].every((folder) =>
-          folder?.startsWith(tier === "sealed" ? "/tmp" : airlock.runFolder)
-        ),
+        [HOME, TMPDIR].every((folder) => folder?.startsWith(tier === "sealed" ? "/tmp" : airlock.runFolder)),
       );
       deepEqual(
         Object.keys(rest).filter((name) =>
-          !["DENO_CACHE_DB_MODE", "DENO_NO_UPDATE_CHECK", "NO_COLOR", "PLUGIN_GREETING", "PWD"].includes(name)
+          !["DENO_EMIT_CACHE_MODE", "DENO_NO_UPDATE_CHECK", "NO_COLOR", "PATH", "PLUGIN_GREETING", "PWD"]
+            .includes(name)
         ),
         [],
       );

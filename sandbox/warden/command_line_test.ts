@@ -1,0 +1,126 @@
+import { deepEqual, equal, ok, throws } from "node:assert/strict";
+import { cellCommand, kernelCommand } from "./command_line.ts";
+import { dataDir, describeCell, host, packageDir } from "./testing_cell.ts";
+
+const files = {
+  bundleDir: "/opt/airlock/dist",
+  socket: "/tmp/airlock-1/s",
+  temporaryDir: "/tmp/airlock-1/1a",
+};
+const variables: Record<string, string> = { PATH: "/host/bin", HOME: "/host", SECRET: "s", GRANTED: "g" };
+const environment = (name: string) => variables[name];
+
+/** What of a command line is between `first` and `last`, both included. */
+function between(args: readonly string[], first: string, last: string): string[] {
+  const start = args.indexOf(first);
+  return args.slice(start, args.indexOf(last, start) + 1);
+}
+
+Deno.test("cellCommand() bounds a cell in the process tier, and ties it to its parent", () => {
+  const { program, args, depth, ownSession } = cellCommand(describeCell("process"), files, host, environment);
+  deepEqual([program, ownSession, depth], [host.setsid, true, 0]);
+  deepEqual(between(args, host.setpriv, "--"), [host.setpriv, "--pdeathsig=KILL", "--no-new-privs", "--"]);
+  deepEqual(between(args, host.prlimit, "--"), [
+    ...[host.prlimit, "--core=0", `--fsize=${16 * 1_048_576}`, "--nofile=64", "--"],
+  ]);
+});
+
+Deno.test("cellCommand() gives Deno no config, no network for code, and every permission by name", () => {
+  const { args } = cellCommand(describeCell("process"), files, host, environment);
+  const flags = args.slice(args.indexOf(host.deno) + 1);
+  equal(flags[0], "run");
+  for (
+    const flag of ["--no-config", "--no-lock", "--no-prompt", "--no-remote", "--no-npm", "--cached-only"]
+  ) {
+    ok(flags.includes(flag), flag);
+  }
+  ok(flags.includes("--deny-import") && flags.includes("--unstable-worker-options"));
+  deepEqual(flags.filter((flag) => flag.startsWith("--allow") || flag === "-A"), [
+    `--allow-net=unix:${files.socket}`,
+    `--allow-read=${packageDir},${dataDir},${files.bundleDir},${files.socket}`,
+    `--allow-write=${dataDir},${files.socket}`,
+  ]);
+  ok(flags.at(-1)?.startsWith(`${files.bundleDir}/`));
+  const v8 = flags.find((flag) => flag.startsWith("--v8-flags="));
+  ok(v8?.includes("--max-old-space-size=128"));
+  ok(v8?.includes("--enable-experimental-regexp-engine-on-excessive-backtracks"));
+});
+
+Deno.test("cellCommand() puts nothing secret into arguments or environment", () => {
+  for (const tier of ["process", "sealed"] as const) {
+    const cell = describeCell(tier);
+    const command = cellCommand(cell, files, host, environment);
+    ok(!JSON.stringify(command).includes(cell.token));
+    ok(!JSON.stringify(command).includes("/host"));
+  }
+});
+
+/** What the runtime itself is given, whatever the grants. */
+const runtimeVariable = /^(?:DENO_[A-Z_]+|NO_COLOR|HOME|TMPDIR|PATH)$/;
+
+Deno.test("cellCommand() gives the environment that was granted, and nothing else of the host's", () => {
+  const cell = describeCell("process", { env: ["GRANTED", "ABSENT"] });
+  const { env } = cellCommand(cell, files, host, environment);
+  deepEqual(Object.entries(env).filter(([name]) => !runtimeVariable.test(name)), [["GRANTED", "g"]]);
+  deepEqual([env["HOME"], env["TMPDIR"]], [files.temporaryDir, files.temporaryDir]);
+  ok(!env["PATH"]?.includes("host"));
+});
+
+Deno.test("cellCommand() wraps a sealed cell, whose own environment is set inside", () => {
+  const cell = describeCell("sealed", { env: ["GRANTED"], run: ["/usr/bin/env"] });
+  const { args, env, depth } = cellCommand(cell, files, host, environment);
+  const wrapper = args.indexOf(host.sealed.bwrap);
+  const inner = args.indexOf(host.deno, args.lastIndexOf("--setenv"));
+  ok(args.indexOf(host.prlimit) < wrapper && wrapper < inner);
+  equal(args[inner - 1], "--");
+  deepEqual([env, depth], [{}, 2]);
+  const set = args.flatMap((arg, index) => arg === "--setenv" ? [[args[index + 1], args[index + 2]]] : []);
+  deepEqual(set.filter(([name]) => !runtimeVariable.test(name ?? "")), [["GRANTED", "g"]]);
+  ok(set.some(([name, value]) => name === "HOME" && value === "/tmp"));
+  ok(args.includes("--allow-run=/usr/bin/env"));
+});
+
+Deno.test("cellCommand() allows code from strings only where it was granted", () => {
+  const flagsOf = (isGranted: boolean) =>
+    cellCommand(describeCell("process", { eval: isGranted }), files, host, environment).args.join(" ");
+  ok(flagsOf(false).includes("--disallow-code-generation-from-strings"));
+  ok(!flagsOf(true).includes("--disallow-code-generation-from-strings"));
+});
+
+Deno.test("cellCommand() throws for what the tier or the machine cannot give", () => {
+  for (const more of [{ run: ["/usr/bin/env"] }, { ffi: ["/usr/lib/libm.so.6"] }]) {
+    throws(() => cellCommand(describeCell("process", more), files, host, environment), /sealed tier only/);
+  }
+  const bare = { ...host, sealed: undefined };
+  throws(
+    () => cellCommand(describeCell("sealed"), files, bare, environment),
+    /bubblewrap does not work here/,
+  );
+  const listed = { read: ["/srv/a,/etc"] };
+  throws(() => cellCommand(describeCell("process", listed), files, host, environment), /comma/);
+});
+
+Deno.test("cellCommand() does without the programs that bound it where they are missing", () => {
+  const bare = { ...host, prlimit: undefined, setpriv: undefined, setsid: undefined };
+  const { program, ownSession } = cellCommand(describeCell("process"), files, bare, environment);
+  deepEqual([program, ownSession], [host.deno, false]);
+});
+
+Deno.test("cellCommand() starts a compiled binary with its hidden word, and no flags", () => {
+  const compiled = { ...host, deno: "/opt/airlock-binary", standalone: true, setpriv: undefined };
+  const { args } = cellCommand(describeCell("process"), files, compiled, environment);
+  deepEqual(args.slice(args.indexOf("/opt/airlock-binary")), ["/opt/airlock-binary", "cell"]);
+});
+
+Deno.test("kernelCommand() grants its folders, its socket and its own address, and no program", () => {
+  const folders = {
+    ...{ main: "/app/main.ts", config: "/app/deno.json", dataDir: "/data", readable: ["/app/plugins"] },
+    ...{ runFolder: "/tmp/airlock-1", socket: "/tmp/airlock-1/s", host: "::1", port: 8787 },
+  };
+  const { args } = kernelCommand(folders, host);
+  deepEqual(args.filter((arg) => arg.startsWith("--allow") || arg === "-A"), [
+    "--allow-net=[::1]:8787,unix:/tmp/airlock-1/s",
+    "--allow-read=/data,/tmp/airlock-1,/app/plugins",
+    "--allow-write=/data,/tmp/airlock-1",
+  ]);
+});
