@@ -71,8 +71,11 @@ export interface Kernel {
   readonly router: Pick<Router, "invoke">;
   /** Records a refused request, once for each; durable when it resolves. */
   refuse(refusal: Refusal): Promise<void>;
-  /** Answers the calls under way, stops the cells, closes ledger and store. */
-  drain(): Promise<void>;
+  /**
+   * Answers the calls under way, stops the cells, closes ledger and store. `serverClosed`: no request comes
+   * any more. Takes at most `http.drainTimeoutMs`, and twice `cells.stopTimeoutMs`.
+   */
+  drain(serverClosed: Promise<void>): Promise<void>;
 }
 
 export interface KernelDeps {
@@ -98,13 +101,8 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
   const metrics = createMetrics();
   const { store, ledger, tokens } = await openState(config, deps, closers);
   const { plugins, sandbox } = await openPlugins({ config, deps, tracker, metrics, store, ledger });
-  const router = new Router({
-    plugins,
-    ledger,
-    metrics,
-    callsPendingMax: config.cells.callsPendingMax,
-    nowMs,
-  });
+  const { callsPendingMax, inputBytesPendingMax } = config.cells;
+  const router = new Router({ plugins, ledger, metrics, callsPendingMax, inputBytesPendingMax });
   status = "ready";
   return {
     config,
@@ -128,12 +126,15 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
         commit: { target },
       });
     },
-    async drain() {
+    async drain(serverClosed) {
       status = "draining";
-      await router.drain();
+      await within(config.http.drainTimeoutMs, Promise.all([router.drain(), serverClosed]));
+      // What is still under way ends with its cell, and gets an answer that says so.
       await plugins.shutdown();
+      await router.drain();
       await sandbox[Symbol.asyncDispose]();
       await tracker.settled();
+      await tokens.close();
       await ledger.append({
         type: "kernel.stopped",
         actor: "kernel",
@@ -159,7 +160,6 @@ async function openState(config: Config, deps: KernelDeps, closers: AsyncDisposa
     tokensMax: config.tokensMax,
     refusalsWindowMs: config.ledger.refusalsWindowMs,
   });
-  closers.defer(() => tokens.close());
   await tokens.ensureAdminToken(`${boot.dataDir}/admin.token`);
   return { store, ledger, tokens };
 }
@@ -200,6 +200,8 @@ async function openPlugins({ config, deps, tracker, metrics, store, ledger }: Pl
     verifyPackage: (digest) => packages.verify(digest),
   });
   const scan = await scanPluginFolders([boot.bundledPlugins, ...boot.pluginFolders], registry);
+  const digests = scan.plugins.flatMap((plugin) => plugin.kind === "admitted" ? [plugin.digest] : []);
+  await packages.collectGarbage(new Set(digests));
   await plugins.install(scan.plugins);
   return { plugins, sandbox };
 }
@@ -243,6 +245,14 @@ async function openRegistry(config: Config, dataDir: string) {
   const { pluginsMax } = config;
   const registry: RegistryDeps = { store: packages, ...limits, hostVersion: airlockVersion, pluginsMax };
   return { packages, registry };
+}
+
+/** Waits for `work`, but not for longer than `ms`. */
+async function within(ms: number, work: Promise<unknown>): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  await Promise.race([work, promise]);
+  clearTimeout(timer);
 }
 
 function randomBytes(count: number): Uint8Array<ArrayBuffer> {

@@ -52,6 +52,9 @@ export const ledgerEventData = {
   "plugin.disabled": z.strictObject({}),
   "plugin.loaded": z.strictObject({ packageSha256: sha256Hex }),
   "plugin.unloaded": z.strictObject({}),
+  "plugin.ordered": z.strictObject({
+    verb: z.enum(["load", "start", "stop", "unload", "enable", "disable"]),
+  }),
   "grant.changed": z.strictObject({ granted: grantedScopes }),
   "call.accepted": z.strictObject({ action: z.string(), request: requestId, inputCommitment: sha256Hex }),
   "call.completed": z.strictObject({

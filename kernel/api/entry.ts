@@ -53,6 +53,7 @@ class KernelLife {
   readonly #logger;
   #kernel: Kernel | undefined;
   #server: ApiServer | undefined;
+  #starting: Promise<void> | undefined;
 
   constructor(private readonly boot: KernelBoot) {
     this.#config = configSchema.parse(boot.config);
@@ -69,7 +70,7 @@ class KernelLife {
   }
 
   async run(messages: AsyncIterable<FromWarden | KernelBoot>): Promise<never> {
-    void this.#start();
+    this.#starting = this.#start();
     try {
       for await (const message of messages) {
         if (message.type === "drain") void this.#drain();
@@ -105,8 +106,9 @@ class KernelLife {
   /** Calls under way get their answers; then cells, ledger and store close. */
   async #drain(): Promise<void> {
     try {
-      const closing = this.#server?.shutdown();
-      await this.#kernel?.drain();
+      await this.#starting;
+      const closing = this.#server?.shutdown() ?? Promise.resolve();
+      await this.#kernel?.drain(closing);
       await closing;
       this.#pipe.write({ type: "drained" });
       await this.#pipe.flush();

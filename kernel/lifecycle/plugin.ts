@@ -42,14 +42,15 @@ export interface PluginDeps<Cell extends SupervisedCell> {
   record(event: LedgerEventInput): Promise<unknown>;
   onCellStarted(reason: "operator" | "wake" | "restart"): void;
   onCellEnded(reason: StopReason | "killed" | "crashed"): void;
+  /** What to start instead: in `--dev`, what stands in the plugin's folder now. */
+  refresh?(release: Release): Promise<Release>;
   nowMs(): number;
   /** Runs in the background; its failure is the kernel's. */
   track(work: Promise<unknown>): void;
 }
 
 export interface PluginFault {
-  readonly code: string;
-  readonly message: string;
+  readonly error: ProblemError;
   readonly atMs: number;
 }
 
@@ -63,6 +64,8 @@ export class Plugin<Cell extends SupervisedCell> {
   /** The end of the last cell, told to the ledger. A new one waits for it. */
   #ending: Promise<void> = Promise.resolve();
   #order: Promise<unknown> = Promise.resolve();
+  /** The entry of the last start. */
+  #startRecorded: Promise<unknown> = Promise.resolve();
   #stopReason: StopReason = "shutdown";
   #idleTimer: ReturnType<typeof setInterval> | undefined;
   loadedAtMs: number | undefined;
@@ -84,9 +87,9 @@ export class Plugin<Cell extends SupervisedCell> {
     return this.#cell?.pid ?? null;
   }
 
-  /** `id@version`, as it stands in the ledger. */
+  /** `id@version`, as it stands in the ledger; the id alone while nothing is loaded. */
   get name(): string {
-    return `${this.id}@${this.#release?.manifest.version ?? "0.0.0"}`;
+    return this.#release === undefined ? this.id : `${this.id}@${this.#release.manifest.version}`;
   }
 
   /** Does one thing at a time, in the order asked for. */
@@ -111,36 +114,50 @@ export class Plugin<Cell extends SupervisedCell> {
 
   unload(): void {
     this.#move("unload");
+    this.#release = undefined;
     this.#move("unloaded");
   }
 
-  /** The cell, at once when it is awake, else when it has started. Rejects with ProblemError. */
-  awake(): Cell | Promise<Cell> {
+  /** It was of use just now: the time until it is put to sleep begins anew. */
+  touch(): void {
     this.lastActivityMs = this.deps.nowMs();
+  }
+
+  /** The cell, at once when it is awake, else when it has started. Rejects with ProblemError. */
+  awake(actor = "kernel"): Cell | Promise<Cell> {
+    this.touch();
     if (this.#cell?.cell.takesCalls) return this.#cell;
-    this.#starting ??= this.#start().finally(() => this.#starting = undefined);
+    this.#starting ??= this.#start(actor).finally(() => this.#starting = undefined);
     return this.#starting;
   }
 
-  async #start(): Promise<Cell> {
+  /** Starts the cell if need be; resolves when the start is in the ledger. */
+  async start(actor: string): Promise<void> {
+    await this.awake(actor);
+    await this.#startRecorded;
+  }
+
+  async #start(actor: string): Promise<Cell> {
     await this.#ending;
-    const release = this.#release;
-    if (release === undefined) {
+    const given = this.#release;
+    if (given === undefined) {
       throw new ProblemError("PLUGIN_STOPPED", `Cannot start plugin "${this.id}": it is not loaded`);
     }
     const isRestart = this.#state === "error";
     if (isRestart) this.restarts++;
     this.#move("start");
     try {
+      const release = await this.deps.refresh?.(given) ?? given;
       const cell = await this.deps.startCell(release);
       this.#cell = cell;
       this.#move("ready");
-      this.deps.onCellStarted(isRestart ? "restart" : "wake");
+      this.deps.onCellStarted(isRestart ? "restart" : actor === "kernel" ? "wake" : "operator");
       this.#watch(cell, release.manifest.idleMs);
       const granted = grantedScopes(release.grants);
       const data = { isolation: release.isolation, packageSha256: release.digest, granted };
-      // Durable before the first call is: the ledger keeps the order in which it was asked.
-      this.deps.track(this.#record({ type: "plugin.started", data }));
+      // Calls do not wait for it: the ledger keeps the order in which it was asked.
+      this.#startRecorded = this.#record({ type: "plugin.started", data }, actor);
+      this.deps.track(this.#startRecorded);
       return cell;
     } catch (error) {
       const problem = this.#failed(error);
@@ -154,7 +171,7 @@ export class Plugin<Cell extends SupervisedCell> {
     const problem = error instanceof ProblemError
       ? error
       : new ProblemError("INTERNAL", `Cannot start plugin "${this.id}"`, { cause: error });
-    this.lastFault = { code: problem.code, message: problem.message, atMs: this.deps.nowMs() };
+    this.lastFault = { error: problem, atMs: this.deps.nowMs() };
     this.#move("fail");
     return problem;
   }
@@ -189,8 +206,9 @@ export class Plugin<Cell extends SupervisedCell> {
   }
 
   #watch(cell: Cell, idleMs: number): void {
-    this.#ending = cell.cell.ended.then((end) => this.#ended(cell, end));
-    this.deps.track(this.#ending);
+    const ending = cell.cell.ended.then((end) => this.#ended(cell, end));
+    this.deps.track(ending);
+    this.#ending = ending.catch(() => {}); // its failure was tracked, and must not keep the next cell away
     this.#idleTimer = setInterval(() => {
       const idleForMs = this.deps.nowMs() - (this.lastActivityMs ?? 0);
       if (idleForMs >= idleMs) this.deps.track(this.inOrder(() => this.sleep("idle")));
@@ -203,7 +221,7 @@ export class Plugin<Cell extends SupervisedCell> {
     if (this.#state === "stopping") this.#move("stopped");
     else if (end.by === "stopped") this.#move("sleep"); // only `sleep` stops a cell of a running plugin
     else {
-      this.lastFault = { code: end.cause.code, message: end.cause.message, atMs: this.deps.nowMs() };
+      this.lastFault = { error: end.cause, atMs: this.deps.nowMs() };
       this.#move("fail");
     }
     this.deps.onCellEnded(end.by === "stopped" ? this.#stopReason : end.by);

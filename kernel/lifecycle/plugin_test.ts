@@ -138,7 +138,7 @@ Deno.test("Plugin goes to error when its cell crashes or is killed, and starts a
     deepEqual([setup.plugin.state, setup.plugin.restarts], ["running", 1]);
     deepEqual(setup.types(), ["plugin.started", `plugin.${by}`, "plugin.started"]);
     deepEqual(setup.events, ["started wake", `ended ${by}`, "started restart"]);
-    equal(setup.plugin.lastFault?.code, "LIMIT_MEMORY");
+    equal(setup.plugin.lastFault?.error.code, "LIMIT_MEMORY");
   }
 });
 

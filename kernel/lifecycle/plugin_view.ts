@@ -4,16 +4,14 @@
  * @module
  */
 import type { PluginStatus, PluginView } from "../../schemas/api.ts";
-import { type Isolation, type OperatorGrants, permissionNames } from "../../schemas/capabilities.ts";
+import { type Isolation, permissionNames } from "../../schemas/capabilities.ts";
 import type { ActionManifest } from "../../schemas/manifest.ts";
-import type { Installed } from "./plugins.ts";
+import type { ProblemError } from "../../schemas/problem.ts";
+import type { Installed } from "./installed.ts";
 import type { SupervisedCell } from "./plugin.ts";
 
-/** `isolation` and `operator` are those of a cell that would start now. */
-export function pluginView(
-  installed: Installed<SupervisedCell>,
-  now: { isolation: Isolation; operator: OperatorGrants | undefined },
-): PluginView {
+/** `isolation` is that of a cell that would start now. */
+export function pluginView(installed: Installed<SupervisedCell>, isolation: Isolation): PluginView {
   const { id, plugin, scanned, enabled } = installed;
   const manifest = scanned.kind === "admitted" ? plugin.release?.manifest ?? scanned.manifest : undefined;
   return {
@@ -29,7 +27,7 @@ export function pluginView(
     tier: manifest?.tier ?? "tool",
     signed: false,
     packageSha256: plugin.release?.digest ?? (scanned.kind === "admitted" ? scanned.digest : ""),
-    isolation: plugin.release?.isolation ?? now.isolation,
+    isolation: plugin.release?.isolation ?? isolation,
     pid: plugin.pid,
     loadedAt: instant(plugin.loadedAtMs),
     lastActivityAt: instant(plugin.lastActivityMs),
@@ -72,20 +70,15 @@ function statusOf({ enabled, scanned, plugin, fault }: Installed<SupervisedCell>
   return plugin.state === "loading" || plugin.state === "starting" ? "loading" : "ready";
 }
 
-function lastErrorOf({ scanned, plugin, fault }: Installed<SupervisedCell>): PluginView["lastError"] {
-  if (scanned.kind === "rejected") {
-    const { code, message, options } = scanned.error;
-    return {
-      code,
-      message,
-      at: new Date(0).toISOString(),
-      ...(options.errors === undefined ? {} : { errors: options.errors }),
-    };
-  }
-  const last = fault ?? plugin.lastFault;
-  return last === undefined
-    ? null
-    : { code: last.code, message: last.message, at: new Date(last.atMs).toISOString() };
+function lastErrorOf(installed: Installed<SupervisedCell>): PluginView["lastError"] {
+  const { scanned, scannedAtMs, plugin, fault } = installed;
+  if (scanned.kind === "rejected") return errorView(scanned.error, scannedAtMs);
+  if (fault !== undefined) return errorView(fault.error, fault.atMs);
+  return plugin.lastFault === undefined ? null : errorView(plugin.lastFault.error, plugin.lastFault.atMs);
+}
+
+function errorView({ code, message, options: { errors } }: ProblemError, atMs: number) {
+  return { code, message, at: new Date(atMs).toISOString(), ...(errors === undefined ? {} : { errors }) };
 }
 
 function instant(ms: number | undefined): string | null {

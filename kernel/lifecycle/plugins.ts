@@ -10,7 +10,6 @@
 import type { LogLine, PluginView } from "../../schemas/api.ts";
 import type { Grants, OperatorGrants } from "../../schemas/capabilities.ts";
 import type { CellSetup } from "../../schemas/cell_protocol.ts";
-import type { Manifest } from "../../schemas/manifest.ts";
 import { ProblemError } from "../../schemas/problem.ts";
 import type { CellDescription } from "../../schemas/warden_protocol.ts";
 import type { Ledger } from "../ledger/ledger.ts";
@@ -21,7 +20,8 @@ import type { Store } from "../store/store.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { createPluginLog, type PluginLog } from "../telemetry/plugin_log.ts";
 import { requestedOf } from "../trust/grants.ts";
-import { Plugin, type PluginFault, type SupervisedCell } from "./plugin.ts";
+import { checkCallable, type Installed, writeLog } from "./installed.ts";
+import { Plugin, type SupervisedCell } from "./plugin.ts";
 import {
   cellRequestOf,
   checkIsolation,
@@ -65,23 +65,15 @@ export interface GrantsView {
   operator: OperatorGrants;
 }
 
-/** An installed plugin, admitted or not. */
-export interface Installed<Cell extends SupervisedCell> {
-  readonly id: string;
-  readonly folder: string;
-  readonly plugin: Plugin<Cell>;
-  readonly log: PluginLog;
-  /** What is known of the package; the manifest only when it was admitted. */
-  scanned: ScannedPlugin;
-  enabled: boolean;
-  desired: DesiredState;
-  /** Why there is nothing to run, although the package was admitted. */
-  fault: PluginFault | undefined;
-}
+/** Of a plugin that was not admitted, and so does not run. */
+const logBytesPerSecondInitial = 65_536;
 
 export class Plugins<Cell extends SupervisedCell> {
   readonly #installed = new Map<string, Installed<Cell>>();
   #awake = 0;
+  /** Cells that are alive or being started. */
+  #cells = 0;
+  #isClosed = false;
 
   constructor(private readonly deps: PluginsDeps<Cell>) {}
 
@@ -96,10 +88,7 @@ export class Plugins<Cell extends SupervisedCell> {
 
   get(id: string): PluginView {
     const installed = this.find(id);
-    return pluginView(installed, {
-      isolation: isolationOf(installed.id, this.deps),
-      operator: this.#operatorOf(id),
-    });
+    return pluginView(installed, isolationOf(installed.id, this.deps));
   }
 
   /** Throws PLUGIN_NOT_FOUND. */
@@ -116,28 +105,22 @@ export class Plugins<Cell extends SupervisedCell> {
     return this.#installed.get(id)?.plugin.name ?? "";
   }
 
-  /** Throws why a call cannot be taken; returns the manifest of what would take it. */
-  checkCallable(installed: Installed<Cell>): Manifest {
-    const { id, plugin, scanned, enabled, desired, fault } = installed;
-    if (scanned.kind === "rejected") throw scanned.error;
-    if (!enabled) throw new ProblemError("PLUGIN_DISABLED", `Cannot call plugin "${id}": it is disabled`);
-    if (desired !== "on-demand") {
-      throw new ProblemError("PLUGIN_STOPPED", `Cannot call plugin "${id}": an operator has ${desired} it`);
-    }
-    if (plugin.state === "quarantined") {
-      throw new ProblemError("PLUGIN_QUARANTINED", `Cannot call plugin "${id}": it is quarantined`);
-    }
-    if (fault !== undefined || plugin.release === undefined) throw grantFault(id, fault);
-    return plugin.release.manifest;
-  }
-
   async act(
     id: string,
     verb: LifecycleVerb,
     actor: string,
   ): Promise<{ value: PluginView; checkpoint: string }> {
     const installed = this.find(id);
-    await installed.plugin.inOrder(() => this.#carryOut(installed, verb, actor));
+    await installed.plugin.inOrder(async () => {
+      this.#checkOpen();
+      await this.deps.ledger.append({
+        type: "plugin.ordered",
+        actor,
+        plugin: installed.plugin.name,
+        data: { verb },
+      });
+      await this.#carryOut(installed, verb, actor);
+    });
     return { value: this.get(id), checkpoint: this.deps.ledger.checkpointBase64() };
   }
 
@@ -160,13 +143,15 @@ export class Plugins<Cell extends SupervisedCell> {
   async setGrants(id: string, operator: OperatorGrants, actor: string) {
     const installed = this.find(id);
     await installed.plugin.inOrder(async () => {
+      this.#checkOpen();
       const { scanned, plugin } = installed;
       if (scanned.kind === "rejected") throw scanned.error;
       const release = makeRelease(scanned, operator, this.deps);
       checkIsolation(release);
-      this.deps.store.grants.set({ plugin: id, grants: operator, setBy: actor, setAtMs: this.deps.nowMs() });
       const granted = grantedScopes(release.grants);
+      // The entry first: a crash between the two leaves a grant that is written and not in force.
       await this.deps.ledger.append({ type: "grant.changed", actor, plugin: plugin.name, data: { granted } });
+      this.deps.store.grants.set({ plugin: id, grants: operator, setBy: actor, setAtMs: this.deps.nowMs() });
       // The cell that runs has the permissions it was started with: it goes. A call that comes meanwhile
       // starts the next one, so the new grants are in force before the old cell has ended.
       if (plugin.state !== "unloaded") plugin.revise(release);
@@ -177,8 +162,9 @@ export class Plugins<Cell extends SupervisedCell> {
     return { value: this.grants(id), checkpoint: this.deps.ledger.checkpointBase64() };
   }
 
-  /** Ends every cell. */
+  /** Ends every cell, and takes no more orders. */
   async shutdown(): Promise<void> {
+    this.#isClosed = true;
     await Promise.all(
       [...this.#installed.values()].map(({ plugin }) =>
         plugin.inOrder(() => plugin.stop("shutdown", "kernel"))
@@ -193,12 +179,9 @@ export class Plugins<Cell extends SupervisedCell> {
       id,
       folder: scanned.folder,
       plugin: this.#supervised(id),
-      log: createPluginLog({
-        linesMax: this.deps.config.cells.logLinesMax,
-        bytesPerSecond: scanned.kind === "admitted" ? scanned.manifest.limits.logBytesPerSecond : 0,
-        nowMs: this.deps.nowMs,
-      }),
+      log: this.#createLog(logBytesPerSecondInitial),
       scanned,
+      scannedAtMs: this.deps.nowMs(),
       enabled: row?.enabled ?? true,
       desired: row?.desired ?? "on-demand",
       fault: undefined,
@@ -229,7 +212,9 @@ export class Plugins<Cell extends SupervisedCell> {
         deps.metrics.cellStarted({ plugin: id, reason });
         deps.metrics.cellsAwake(++this.#awake);
       },
+      ...(deps.config.dev ? { refresh: (release: Release) => this.#readAgain(id, release) } : {}),
       onCellEnded: (reason) => {
+        this.#cells--;
         deps.metrics.cellEnded({ plugin: id, reason });
         deps.metrics.cellsAwake(--this.#awake);
         this.#installed.get(id)?.log.end();
@@ -252,15 +237,18 @@ export class Plugins<Cell extends SupervisedCell> {
 
   #load(installed: Installed<Cell>, scanned: AdmittedPlugin): void {
     installed.scanned = scanned;
+    installed.scannedAtMs = this.deps.nowMs();
     try {
       const release = makeRelease(scanned, this.#operatorOf(installed.id), this.deps);
+      checkIsolation(release);
       installed.fault = undefined;
+      installed.log = this.#createLog(release.limits.logBytesPerSecond);
       installed.plugin.load(release);
     } catch (error) {
-      // Grants in the configuration that cannot be given: nothing runs with less than was asked for.
+      // Grants that cannot be given, or a tier that is not to be had: nothing runs with less than was asked for.
       if (!(error instanceof ProblemError)) throw error;
       this.deps.warn(`Plugin "${installed.id}" does not run: ${error.message}`);
-      installed.fault = { code: error.code, message: error.message, atMs: this.deps.nowMs() };
+      installed.fault = { error, atMs: this.deps.nowMs() };
     }
   }
 
@@ -274,8 +262,8 @@ export class Plugins<Cell extends SupervisedCell> {
         }
         this.#choose(installed, { desired: "on-demand" });
         if (verb === "start") {
-          this.checkCallable(installed);
-          await plugin.awake();
+          checkCallable(installed);
+          await plugin.start(actor);
         }
         return;
       case "stop":
@@ -285,9 +273,8 @@ export class Plugins<Cell extends SupervisedCell> {
         this.#choose(installed, { desired: "unloaded" });
         await plugin.stop("operator", actor);
         if (plugin.state === "unloaded") return;
-        plugin.unload();
         await this.deps.ledger.append({ type: "plugin.unloaded", actor, plugin: plugin.name, data: {} });
-        return;
+        return plugin.unload();
       case "enable":
       case "disable": {
         const enabled = verb === "enable";
@@ -304,6 +291,7 @@ export class Plugins<Cell extends SupervisedCell> {
     const scanned = await this.deps.readPackage(installed.folder);
     if (scanned.kind === "rejected") {
       installed.scanned = { ...scanned, id: installed.id };
+      installed.scannedAtMs = this.deps.nowMs();
       await this.#recordRejection(scanned);
       throw scanned.error;
     }
@@ -312,6 +300,7 @@ export class Plugins<Cell extends SupervisedCell> {
       throw new ProblemError("CONFLICT", `${detail}. Restart Airlock to take that on`);
     }
     this.#load(installed, scanned);
+    if (installed.fault !== undefined) throw installed.fault.error;
     this.deps.metrics.pluginAdmitted({ id: installed.id, actions: Object.keys(scanned.manifest.actions) });
     await this.deps.ledger.append({
       type: "plugin.loaded",
@@ -335,43 +324,63 @@ export class Plugins<Cell extends SupervisedCell> {
     return this.deps.store.grants.get(id)?.grants ?? (Object.hasOwn(grants, id) ? grants[id] : undefined);
   }
 
-  async #startCell(id: string, given: Release): Promise<Cell> {
-    const installed = this.find(id);
-    const release = this.deps.config.dev ? await this.#readAgain(installed, given) : given;
+  async #startCell(id: string, release: Release): Promise<Cell> {
+    this.#checkOpen();
     checkIsolation(release);
+    const installed = this.find(id);
+    await this.#makeRoom(id);
     await Deno.mkdir(release.dataDir, { recursive: true, mode: 0o700 });
-    return await this.deps.sandbox.start({
-      plugin: id,
-      ...cellRequestOf(release, this.deps.config),
-      verified: this.deps.verifyPackage(release.digest),
-      onLog: (source, level, text) => writeLog(installed.log, source, level, text),
+    this.#cells++;
+    try {
+      return await this.deps.sandbox.start({
+        plugin: id,
+        ...cellRequestOf(release, this.deps.config),
+        verified: this.deps.verifyPackage(release.digest),
+        onLog: (source, level, text) => writeLog(installed.log, source, level, text),
+      });
+    } catch (error) {
+      this.#cells--;
+      throw error;
+    }
+  }
+
+  /** Puts the plugins to sleep that were idle for longest, until another cell may live. Throws QUEUE_FULL. */
+  async #makeRoom(id: string): Promise<void> {
+    const { awakeMax } = this.deps.config.cells;
+    if (this.#cells < awakeMax) return;
+    const idleLongest = [...this.#installed.values()].filter(({ plugin }) => plugin.state === "running")
+      .sort((a, b) => (a.plugin.lastActivityMs ?? 0) - (b.plugin.lastActivityMs ?? 0));
+    for (const { plugin } of idleLongest) {
+      await plugin.inOrder(() => plugin.sleep("idle"));
+      if (this.#cells < awakeMax) return;
+    }
+    throw new ProblemError("QUEUE_FULL", `Cannot start plugin "${id}": ${awakeMax} plugins are busy`, {
+      retryAfterMs: 1_000,
     });
   }
 
   /** In `--dev`: what stands in the plugin's folder now. */
-  async #readAgain({ id, folder, plugin }: Installed<Cell>, given: Release): Promise<Release> {
-    const scanned = await this.deps.readPackage(folder);
+  async #readAgain(id: string, given: Release): Promise<Release> {
+    const installed = this.find(id);
+    const scanned = await this.deps.readPackage(installed.folder);
+    if (scanned.kind === "admitted" && (scanned.digest === given.digest || scanned.manifest.id !== id)) {
+      return given;
+    }
+    installed.scanned = scanned.kind === "admitted" ? scanned : { ...scanned, id };
+    installed.scannedAtMs = this.deps.nowMs();
     if (scanned.kind === "rejected") throw scanned.error;
-    if (scanned.digest === given.digest || scanned.manifest.id !== id) return given;
+    this.deps.metrics.pluginAdmitted({ id, actions: Object.keys(scanned.manifest.actions) });
     const release = makeRelease(scanned, this.#operatorOf(id), this.deps);
-    plugin.revise(release);
+    installed.plugin.revise(release);
     return release;
   }
-}
 
-function writeLog(
-  log: PluginLog,
-  source: "log" | "output",
-  level: "debug" | "info" | "warn" | "error",
-  text: string,
-) {
-  if (source === "output") log.write("stdout", new TextEncoder().encode(text));
-  else log.entry({ level: level === "warn" ? "warning" : level, text });
-}
-
-function grantFault(id: string, fault: PluginFault | undefined): ProblemError {
-  if (fault === undefined) {
-    return new ProblemError("PLUGIN_STOPPED", `Cannot call plugin "${id}": it is not loaded`);
+  #createLog(bytesPerSecond: number): PluginLog {
+    const { config: { cells }, nowMs } = this.deps;
+    return createPluginLog({ linesMax: cells.logLinesMax, bytesPerSecond, nowMs });
   }
-  return new ProblemError("GRANT_REFUSED", `Cannot call plugin "${id}": ${fault.message}`);
+
+  #checkOpen(): void {
+    if (this.#isClosed) throw new ProblemError("NOT_READY", "Cannot take an order: Airlock is stopping");
+  }
 }

@@ -11,7 +11,8 @@ import { createHash } from "node:crypto";
 import type { Manifest } from "../../schemas/manifest.ts";
 import { ProblemError } from "../../schemas/problem.ts";
 import type { Ledger } from "../ledger/ledger.ts";
-import type { Installed, Plugins } from "../lifecycle/plugins.ts";
+import { checkCallable, type Installed } from "../lifecycle/installed.ts";
+import type { Plugins } from "../lifecycle/plugins.ts";
 import type { SupervisedCell } from "../lifecycle/plugin.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { Turnstile } from "./turnstile.ts";
@@ -64,8 +65,10 @@ export interface RouterDeps {
   readonly plugins: Plugins<CallableCell>;
   readonly ledger: Ledger;
   readonly metrics: Metrics;
+  /** Calls that may wait, for each action. */
   readonly callsPendingMax: number;
-  nowMs(): number;
+  /** Inputs of all calls under way and waiting. */
+  readonly inputBytesPendingMax: number;
 }
 
 /** A call past all checks. */
@@ -81,7 +84,9 @@ const wakesMax = 4;
 const emptyInput = new TextEncoder().encode("{}");
 
 export class Router {
-  readonly #turnstiles = new Map<string, Turnstile>();
+  /** The lines of each plugin's actions, for the package that it has now. */
+  readonly #lines = new Map<string, { digest: string; turnstiles: Map<string, Turnstile> }>();
+  #inputBytes = 0;
   readonly #underWay = new Set<Promise<unknown>>();
   #isDraining = false;
 
@@ -91,7 +96,11 @@ export class Router {
   invoke(call: Call): Promise<CallResult> {
     const answer = this.#invoke(call);
     this.#underWay.add(answer);
-    const forget = () => this.#underWay.delete(answer);
+    this.#inputBytes += call.input.length;
+    const forget = () => {
+      this.#underWay.delete(answer);
+      this.#inputBytes -= call.input.length;
+    };
     answer.then(forget, forget);
     return answer;
   }
@@ -104,8 +113,8 @@ export class Router {
 
   async #invoke(call: Call): Promise<CallResult> {
     const startedMs = performance.now();
-    const { installed, manifest, wallMs } = await this.#route(call);
-    const turnstile = this.#turnstile(call, manifest);
+    const { installed, manifest, digest, wallMs } = await this.#route(call);
+    const turnstile = this.#turnstile(call, manifest, digest);
     const hasWaited = !turnstile.tryEnter();
     if (hasWaited) await this.#wait(turnstile, call, wallMs);
     try {
@@ -126,10 +135,14 @@ export class Router {
       if (cell instanceof ProblemError) return await this.#failed(accepted, cell);
       return await this.#run(accepted, cell, wallMs);
     } finally {
-      if (manifest.reuse === "per-call") {
-        await installed.plugin.inOrder(() => installed.plugin.sleep("per-call"));
+      installed.plugin.touch();
+      try {
+        if (manifest.reuse === "per-call") {
+          await installed.plugin.inOrder(() => installed.plugin.sleep("per-call"));
+        }
+      } finally {
+        turnstile.leave();
       }
-      turnstile.leave();
     }
   }
 
@@ -145,13 +158,12 @@ export class Router {
     try {
       for (let wakes = 1; wakes < wakesMax; wakes++) {
         if (cell instanceof ProblemError || cell.cell.takesCalls) return cell;
-        this.deps.plugins.checkCallable(installed);
+        checkCallable(installed);
         cell = await installed.plugin.awake();
       }
       return cell;
     } catch (error) {
-      if (error instanceof ProblemError) return error;
-      throw error;
+      return asProblem(error);
     }
   }
 
@@ -163,8 +175,7 @@ export class Router {
     try {
       output = await cell.cell.call({ action, request, input, wallMs, signal, ...(sink ? { sink } : {}) });
     } catch (error) {
-      if (!(error instanceof ProblemError)) throw error;
-      return await this.#failed(accepted, error);
+      return await this.#failed(accepted, asProblem(error));
     }
     return await this.#completed(accepted, output);
   }
@@ -220,8 +231,12 @@ export class Router {
   async #route(call: Call) {
     try {
       if (this.#isDraining) throw new ProblemError("NOT_READY", "Cannot take a call: Airlock is stopping");
+      if (this.#inputBytes > this.deps.inputBytesPendingMax) {
+        const state = `inputs of ${this.#inputBytes} bytes are under way`;
+        throw new ProblemError("QUEUE_FULL", `Cannot take a call: ${state}`, { retryAfterMs: 1_000 });
+      }
       const installed = this.deps.plugins.find(call.plugin);
-      const manifest = this.deps.plugins.checkCallable(installed);
+      const manifest = checkCallable(installed);
       const action = Object.hasOwn(manifest.actions, call.action) ? manifest.actions[call.action] : undefined;
       if (action === undefined) {
         throw new ProblemError(
@@ -232,7 +247,8 @@ export class Router {
         );
       }
       const wallMsMax = installed.plugin.release?.limits.wallMs ?? manifest.limits.wallMs;
-      return { installed, manifest, wallMs: Math.min(action.timeoutMs ?? wallMsMax, wallMsMax) };
+      const wallMs = Math.min(action.timeoutMs ?? wallMsMax, wallMsMax);
+      return { installed, manifest, digest: installed.plugin.release?.digest ?? "", wallMs };
     } catch (error) {
       throw await this.#refused(call, error);
     }
@@ -252,19 +268,22 @@ export class Router {
   }
 
   /** The line of an action. `per-call` plugins have one line for all, because each call needs the cell alone. */
-  #turnstile({ plugin, action }: Call, { actions, reuse }: Manifest): Turnstile {
-    const key = reuse === "per-call" ? plugin : `${plugin}/${action}`;
-    const existing = this.#turnstiles.get(key);
-    if (existing !== undefined) return existing;
-    const insideMax = reuse === "per-call" ? 1 : actions[action]?.concurrency ?? 1;
-    const turnstile = new Turnstile(insideMax, this.deps.callsPendingMax);
-    this.#turnstiles.set(key, turnstile);
+  #turnstile({ plugin, action }: Call, { actions, reuse }: Manifest, digest: string): Turnstile {
+    let lines = this.#lines.get(plugin);
+    // Another package may have other limits; who is in the old lines still leaves them in order.
+    if (lines?.digest !== digest) this.#lines.set(plugin, lines = { digest, turnstiles: new Map() });
+    const isAlone = reuse === "per-call";
+    const key = isAlone ? "" : action;
+    let turnstile = lines.turnstiles.get(key);
+    if (turnstile === undefined) {
+      turnstile = new Turnstile(isAlone ? 1 : actions[action]?.concurrency ?? 1, this.deps.callsPendingMax);
+      lines.turnstiles.set(key, turnstile);
+    }
     return turnstile;
   }
 
   async #wait(turnstile: Turnstile, call: Call, wallMs: number): Promise<void> {
-    const signal = AbortSignal.any([call.signal, AbortSignal.timeout(wallMs)]);
-    if (await turnstile.enter(signal)) return;
+    if (await turnstile.enter(call.signal, wallMs)) return;
     const [code, state] = call.signal.aborted
       ? ["CANCELLED", "its caller went away while it waited"] as const
       : [
@@ -274,21 +293,23 @@ export class Router {
     const error = new ProblemError(
       code,
       `Cannot call "${call.action}" of plugin "${call.plugin}": ${state}`,
-      {
-        retryAfterMs: 1_000,
-      },
+      { retryAfterMs: 1_000 },
     );
     throw await this.#refused(call, error);
   }
 }
 
-/** Waits for both. A ProblemError of the second is returned, because the first has happened all the same. */
+/** Waits for both. What the second failed of is returned, because the first has happened all the same. */
 async function settled<A, B>(first: Promise<A>, second: B | Promise<B>): Promise<[A, B | ProblemError]> {
   const [a, b] = await Promise.allSettled([first, second]);
   if (a.status === "rejected") throw a.reason;
-  if (b.status === "fulfilled") return [a.value, b.value];
-  if (b.reason instanceof ProblemError) return [a.value, b.reason];
-  throw b.reason;
+  return [a.value, b.status === "fulfilled" ? b.value : asProblem(b.reason)];
+}
+
+/** An accepted call has an outcome in the ledger, whatever went wrong. */
+function asProblem(error: unknown): ProblemError {
+  if (error instanceof ProblemError) return error;
+  return new ProblemError("INTERNAL", "Cannot carry out the call: Airlock failed", { cause: error });
 }
 
 function sha256Hex(bytes: Uint8Array): string {

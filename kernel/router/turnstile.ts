@@ -25,8 +25,11 @@ export class Turnstile {
     return true;
   }
 
-  /** Waits in line. Resolves to true when entered, to false when `signal` aborts first or the line is full. */
-  async enter(signal: AbortSignal): Promise<boolean> {
+  /**
+   * Waits in line, at most `waitMs`. Resolves to true when entered; to false when `signal` aborts first, the
+   * time is over or the line is full.
+   */
+  async enter(signal: AbortSignal, waitMs: number): Promise<boolean> {
     if (this.tryEnter()) return true;
     if (this.#waiting.size >= this.waitingMax || signal.aborted) return false;
     const turn = Promise.withResolvers<boolean>();
@@ -37,8 +40,10 @@ export class Turnstile {
       turn.resolve(false);
     };
     this.#waiting.add(admit);
+    const timer = setTimeout(giveUp, waitMs);
     signal.addEventListener("abort", giveUp, { once: true });
     const entered = await turn.promise;
+    clearTimeout(timer);
     signal.removeEventListener("abort", giveUp);
     return entered;
   }

@@ -7,7 +7,7 @@ const never = () => new AbortController().signal;
 Deno.test("Turnstile lets so many through at once, and the next when one leaves", async () => {
   const turnstile = new Turnstile(2, 10);
   deepEqual([turnstile.tryEnter(), turnstile.tryEnter(), turnstile.tryEnter()], [true, true, false]);
-  const third = turnstile.enter(never());
+  const third = turnstile.enter(never(), 10_000);
   deepEqual([turnstile.insideCount, turnstile.waitingCount], [2, 1]);
   turnstile.leave();
   equal(await third, true);
@@ -18,7 +18,7 @@ Deno.test("Turnstile admits those who wait in the order they came", async () => 
   const turnstile = new Turnstile(1, 10);
   turnstile.tryEnter();
   const order: number[] = [];
-  const entering = [1, 2, 3].map((who) => turnstile.enter(never()).then(() => order.push(who)));
+  const entering = [1, 2, 3].map((who) => turnstile.enter(never(), 10_000).then(() => order.push(who)));
   for (let left = 0; left < 3; left++) turnstile.leave();
   await Promise.all(entering);
   deepEqual(order, [1, 2, 3]);
@@ -27,8 +27,8 @@ Deno.test("Turnstile admits those who wait in the order they came", async () => 
 Deno.test("Turnstile turns away who comes when the line is full", async () => {
   const turnstile = new Turnstile(1, 1);
   turnstile.tryEnter();
-  const first = turnstile.enter(never());
-  equal(await turnstile.enter(never()), false);
+  const first = turnstile.enter(never(), 10_000);
+  equal(await turnstile.enter(never(), 10_000), false);
   turnstile.leave();
   equal(await first, true);
 });
@@ -37,10 +37,10 @@ Deno.test("Turnstile hands no place to one who gave up, and frees the place in l
   const turnstile = new Turnstile(1, 1);
   turnstile.tryEnter();
   const impatient = new AbortController();
-  const first = turnstile.enter(impatient.signal);
+  const first = turnstile.enter(impatient.signal, 10_000);
   impatient.abort();
   equal(await first, false);
-  const second = turnstile.enter(never());
+  const second = turnstile.enter(never(), 10_000);
   turnstile.leave();
   equal(await second, true);
   // After the admission an abort changes nothing.
@@ -50,8 +50,8 @@ Deno.test("Turnstile hands no place to one who gave up, and frees the place in l
 
 Deno.test("Turnstile lets nobody wait whose signal has aborted", async () => {
   const turnstile = new Turnstile(1, 1);
-  equal(await turnstile.enter(AbortSignal.abort()), true);
-  equal(await turnstile.enter(AbortSignal.abort()), false);
+  equal(await turnstile.enter(AbortSignal.abort(), 10_000), true);
+  equal(await turnstile.enter(AbortSignal.abort(), 10_000), false);
   equal(turnstile.waitingCount, 0);
 });
 
@@ -75,7 +75,7 @@ Deno.test("Turnstile never exceeds its two limits, loses no place, and answers e
         if (step.kind === "enter") {
           const visitor: typeof visitors[number] = { controller: new AbortController(), state: "waiting" };
           visitors.push(visitor);
-          void turnstile.enter(visitor.controller.signal).then((entered) => {
+          void turnstile.enter(visitor.controller.signal, 10_000).then((entered) => {
             equal(visitor.state, "waiting");
             visitor.state = entered ? "inside" : "away";
           });
@@ -101,4 +101,13 @@ Deno.test("Turnstile never exceeds its two limits, loses no place, and answers e
       deepEqual([turnstile.insideCount, turnstile.waitingCount], [0, 0]);
     },
   ));
+});
+
+Deno.test("Turnstile.enter() gives up when the time is over, and its place goes to nobody", async () => {
+  const turnstile = new Turnstile(1, 4);
+  ok(turnstile.tryEnter());
+  equal(await turnstile.enter(never(), 1), false);
+  equal(turnstile.waitingCount, 0);
+  turnstile.leave();
+  equal(turnstile.insideCount, 0);
 });

@@ -8,6 +8,9 @@
  *
  * @module
  */
+import { isNumericHost, isPublicHost } from "../../schemas/public_host.ts";
+
+export { isPublicHost };
 
 export interface NetScope {
   /** A lower-case name, an IP literal, `*`, or `*.` and a name. */
@@ -17,25 +20,6 @@ export interface NetScope {
 }
 
 export type NetScopeResult = { ok: true; scope: NetScope } | { ok: false; message: string };
-
-/** Names that resolve inside a machine, a network or nowhere: RFC 6761, 6762, 7686, 8375 and custom. */
-const privateSuffixes = [
-  "localhost",
-  "localdomain",
-  "local",
-  "internal",
-  "intranet",
-  "private",
-  "lan",
-  "home",
-  "corp",
-  "home.arpa",
-  "test",
-  "invalid",
-  "example",
-  "onion",
-  "alt",
-];
 
 /** Parses `host`, `host:port` or `*`; the host may be `*`, `*.name`, a name, IPv4 or `[IPv6]`. */
 export function parseNetScope(text: string): NetScopeResult {
@@ -71,12 +55,6 @@ export function hasWildcard({ host }: NetScope): boolean {
   return host.startsWith("*");
 }
 
-/** Whether a host without wildcard is a DNS name of the public internet, as far as its name tells. */
-export function isPublicHost(host: string): boolean {
-  if (!host.includes(".") || host.startsWith("[") || isNumeric(host)) return false;
-  return !privateSuffixes.some((suffix) => host === suffix || host.endsWith(`.${suffix}`));
-}
-
 function parseHost(host: string): { ok: true; name: string } | { ok: false; message: string } {
   if (host === "*") return { ok: true, name: host };
   if (host.startsWith("[")) return parseIpv6(host);
@@ -86,17 +64,12 @@ function parseHost(host: string): { ok: true; name: string } | { ok: false; mess
   if (!isName) {
     return fault("must have a host of a-z, 0-9, hyphens and dots (international names in their xn-- form)");
   }
-  if (isNumeric(name) && (name !== host || !isIpv4(name))) {
+  if (isNumericHost(name) && (name !== host || !isIpv4(name))) {
     return fault("must have an IP address in its usual form, such as 192.0.2.1");
   }
   // Deno takes `unix:` and `vsock:` as kinds of sockets, not as hosts.
   if (name === "unix" || name === "vsock") return fault("must be a host and a port, not a socket");
   return { ok: true, name: host };
-}
-
-/** URL parsers and resolvers read such a name as an IPv4 address, in whatever notation. */
-function isNumeric(name: string): boolean {
-  return /(?:^|\.)(?:[0-9]+|0x[0-9a-f]*)$/.test(name);
 }
 
 function isIpv4(name: string): boolean {

@@ -1,0 +1,51 @@
+/**
+ * An installed plugin: what was found in its folder, what the operator chose, and what supervises it.
+ *
+ * @module
+ */
+import type { Manifest } from "../../schemas/manifest.ts";
+import { type ProblemCode, ProblemError } from "../../schemas/problem.ts";
+import type { ScannedPlugin } from "../registry/registry.ts";
+import type { DesiredState } from "../store/plugins_table.ts";
+import type { PluginLog } from "../telemetry/plugin_log.ts";
+import type { Plugin, SupervisedCell } from "./plugin.ts";
+
+/** An installed plugin, admitted or not. */
+export interface Installed<Cell extends SupervisedCell> {
+  readonly id: string;
+  readonly folder: string;
+  readonly plugin: Plugin<Cell>;
+  log: PluginLog;
+  /** What is known of the package; the manifest only when it was admitted. */
+  scanned: ScannedPlugin;
+  scannedAtMs: number;
+  enabled: boolean;
+  desired: DesiredState;
+  /** Why there is nothing to run, although the package was admitted. */
+  fault: { readonly error: ProblemError; readonly atMs: number } | undefined;
+}
+
+/** Throws why a call cannot be taken; returns the manifest of what would take it. */
+export function checkCallable(installed: Installed<SupervisedCell>): Manifest {
+  const { id, plugin, scanned, enabled, desired, fault } = installed;
+  if (scanned.kind === "rejected") throw scanned.error;
+  const refuse = (code: ProblemCode, state: string) =>
+    new ProblemError(code, `Cannot call plugin "${id}": ${state}`);
+  if (!enabled) throw refuse("PLUGIN_DISABLED", "it is disabled");
+  if (desired !== "on-demand") throw refuse("PLUGIN_STOPPED", `an operator has ${desired} it`);
+  if (plugin.state === "quarantined") throw refuse("PLUGIN_QUARANTINED", "it is quarantined");
+  if (fault !== undefined) throw fault.error;
+  if (plugin.release === undefined) throw refuse("PLUGIN_STOPPED", "it is not loaded");
+  return plugin.release.manifest;
+}
+
+/** Takes what a cell wrote, or told `ctx.log`. */
+export function writeLog(
+  log: PluginLog,
+  source: "log" | "output",
+  level: "debug" | "info" | "warn" | "error",
+  text: string,
+): void {
+  if (source === "output") log.write("stdout", new TextEncoder().encode(text));
+  else log.entry({ level: level === "warn" ? "warning" : level, text });
+}
