@@ -99,7 +99,7 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
     logger.error("Work in the background failed", { error: String(error) })
   );
   const metrics = createMetrics();
-  const { store, ledger, tokens } = await openState(config, deps, closers);
+  const { store, ledger, tokens } = await openState(config, deps, closers, metrics);
   const { plugins, sandbox } = await openPlugins({ config, deps, tracker, metrics, store, ledger });
   const { callsPendingMax, inputBytesPendingMax } = config.cells;
   const router = new Router({ plugins, ledger, metrics, callsPendingMax, inputBytesPendingMax });
@@ -147,10 +147,10 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
 }
 
 /** What outlives the kernel: store, ledger and tokens, in the order in which they need each other. */
-async function openState(config: Config, deps: KernelDeps, closers: AsyncDisposableStack) {
+async function openState(config: Config, deps: KernelDeps, closers: AsyncDisposableStack, metrics: Metrics) {
   const { boot, nowMs } = deps;
   const store = closers.use(openStore({ file: `${boot.dataDir}/airlock.db` }));
-  const ledger = closers.use(await openKernelLedger(config, deps, closers));
+  const ledger = closers.use(await openKernelLedger(config, deps, closers, metrics));
   await recordStart(ledger, config, deps);
   const tokens = createTokens({
     table: store.tokens,
@@ -210,6 +210,7 @@ async function openKernelLedger(
   config: Config,
   deps: KernelDeps,
   closers: AsyncDisposableStack,
+  metrics: Metrics,
 ): Promise<Ledger> {
   const { boot, nowMs, fatal } = deps;
   const { origin, ...limits } = config.ledger;
@@ -218,7 +219,7 @@ async function openKernelLedger(
   );
   const ledger = await openLedger(
     { folder: `${boot.dataDir}/ledger`, ...(origin === undefined ? {} : { origin }), ...limits },
-    { nowMs, randomBytes, commitments, fatal },
+    { nowMs, randomBytes, commitments, fatal, committed: (batch) => metrics.ledgerCommitted(batch) },
   );
   // What a power cut took from the log it may have left in here.
   commitments.deleteFrom(ledger.size);

@@ -23,10 +23,15 @@ const requestSchema = z.strictObject({
 /** Where each flag and variable stands in the configuration. Flags win over variables. */
 const settable = {
   host: { path: ["host"], parse: (text: string) => text },
-  port: { path: ["port"], parse: Number },
+  port: { path: ["port"], parse: parsePort },
   data: { path: ["data"], parse: (text: string) => text },
   tier: { path: ["cells", "tier"], parse: (text: string) => text },
 } as const;
+
+/** NaN for what is not a port. */
+function parsePort(text: string): number {
+  return /^[0-9]{1,5}$/.test(text) && Number(text) <= 65_535 ? Number(text) : Number.NaN;
+}
 
 /** Prints `{ ok: true, config }` or `{ ok: false, message }`. Returns the exit code. */
 export async function printSettings(): Promise<number> {
@@ -80,9 +85,9 @@ function override(
     const value = typeof text === "string" ? parse(text) : Number.NaN;
     if (text === "" || Number.isNaN(value)) {
       faults.push(
-        `Cannot use ${flags[name] === undefined ? variable : `--${name}`} "${
-          String(text)
-        }": it is not a value`,
+        `Cannot use ${flags[name] === undefined ? variable : `--${name}`} "${String(text)}": it ${
+          name === "port" ? "must be a port from 0 to 65535" : "is not a value"
+        }`,
       );
       continue;
     }

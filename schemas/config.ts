@@ -47,14 +47,14 @@ export const configSchema = z.strictObject({
     helloPendingMax: count(64, "Connections that may wait to present their token."),
     stopTimeoutMs: ms(2_000, "A plugin's stop() gets this long, then the cell is killed."),
     abortGraceMs: ms(50, "After the deadline of a call, before its cell is killed."),
-    inputBytesPendingMax: bytes(268_435_456, "Inputs of all calls under way and waiting."),
+    inputBytesPendingMax: bytes(134_217_728, "Inputs of all calls under way and waiting."),
     callsPendingMax: count(256, "Calls that may wait, for each action."),
     frameBytesMax: bytes(33_554_432, "Largest frame, both ways."),
     streamWindowChars: count(262_144, "Characters of one stream under way to its reader."),
     sampleIntervalMs: ms(50, "How often the warden looks at each cell."),
     logLinesMax: count(500, "Lines of log kept for each plugin."),
   }).prefault({}).describe("Cells, the processes that plugins run in."),
-  limits: limitCapsSchema.default({}).describe("Caps over what any manifest asks."),
+  limits: limitCapsSchema.prefault({}).describe("Caps over what any manifest asks."),
   grants: z.record(pluginIdSchema, operatorGrantsSchema).default({})
     .describe("What each plugin, by id, is granted of what it requests."),
   ledger: z.strictObject({

@@ -32,22 +32,37 @@ export const limitsSchema = z.strictObject({
 });
 export type Limits = z.infer<typeof limitsSchema>;
 
-/** The operator's caps: any subset of the limits. */
+/** What any manifest may ask without a word of the operator. */
+const capsInitial: Limits = {
+  memoryMb: 1_024,
+  cpuPercent: 400,
+  cpuMs: 600_000,
+  wallMs: 600_000,
+  fileMb: 1_024,
+  fileDescriptors: 1_024,
+  connections: 256,
+  diskMb: 1_024,
+  files: 100_000,
+  threads: 256,
+  messagesPerSecond: 1_000_000,
+  outputMb: 64,
+  logBytesPerSecond: 1_048_576,
+};
+
+const limitNames = Object.keys(capsInitial) as (keyof Limits)[];
+
+/** The operator's caps; one that is left out is what any manifest may ask. */
 export const limitCapsSchema = z.strictObject(
-  Object.fromEntries(
-    Object.entries(limitsSchema.shape).map(([name, schema]) => [
-      name,
-      schema.unwrap().optional().describe(schema.description ?? ""),
-    ]),
-  ) as { [K in keyof Limits]: z.ZodOptional<z.ZodInt> },
+  Object.fromEntries(limitNames.map((name) => {
+    const schema = limitsSchema.shape[name];
+    return [name, schema.unwrap().default(capsInitial[name]).describe(schema.description ?? "")];
+  })) as { [K in keyof Limits]: z.ZodDefault<z.ZodInt> },
 );
 export type LimitCaps = z.infer<typeof limitCapsSchema>;
 
 /** The smaller of what a manifest asks and what the operator allows, name by name. */
 export function capLimits(requested: Limits, caps: LimitCaps): Limits {
   const capped = { ...requested };
-  for (const name of Object.keys(capped) as (keyof Limits)[]) {
-    capped[name] = Math.min(capped[name], caps[name] ?? Infinity);
-  }
+  for (const name of limitNames) capped[name] = Math.min(requested[name], caps[name]);
   return capped;
 }

@@ -22,8 +22,11 @@ export const versionSchema = z.string().max(128).regex(
   "must be a semantic version such as 1.2.3",
 );
 
-export const versionRangeSchema = z.string().min(1).max(256).refine(
-  (range) => tryParseRange(range) !== undefined,
+const versionRangeCharsMax = 256;
+
+export const versionRangeSchema = z.string().min(1).max(versionRangeCharsMax).refine(
+  // A range that is too long is refused for that, and never parsed: its patterns take quadratic time.
+  (range) => range.length > versionRangeCharsMax || tryParseRange(range) !== undefined,
   "must be a version range such as >=0.1.0 <1.0.0",
 );
 

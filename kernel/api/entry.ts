@@ -28,6 +28,7 @@ import { type ApiServer, serveApi } from "./serve.ts";
 const logBytesMax = 4_194_304;
 const logFlushMs = 1_000;
 const pluginsShownMax = 30;
+const statusCharsMax = 512;
 const exitCodes = { ended: 0, failed: 70, refuses: 78 } as const;
 const removeAttempts = 20;
 const removePauseMs = 25;
@@ -136,7 +137,7 @@ function listening(kernel: Kernel, port: number): ToWarden {
     plugins: plugins.slice(0, pluginsShownMax).map(({ id, version, status, lastError }) => ({
       id,
       version,
-      status: lastError === null ? status : `${status}: ${lastError.message}`,
+      status: lastError === null ? status : `${status}: ${lastError.message.slice(0, statusCharsMax)}`,
     })),
     plural: plugins.length,
     example:

@@ -92,6 +92,8 @@ export interface LedgerDeps {
   /** The ledger can no longer write: stop the process. Called at most once. */
   fatal(error: Error): void;
   readonly files?: LedgerFiles;
+  /** A batch is durable. */
+  committed?(batch: { entries: number; durationMs: number }): void;
 }
 
 export interface Appended {
@@ -301,6 +303,7 @@ class FileLedger implements Ledger {
 
   /** Gives the events of `batch` their places and makes them durable, in one write and one sync. */
   async #commit(batch: readonly PreparedEvent[]): Promise<Appended[]> {
+    const startedMs = performance.now();
     const firstIndex = this.#tree.size;
     const rows: CommitmentRow[] = [];
     let lines = "";
@@ -320,6 +323,7 @@ class FileLedger implements Ledger {
     ]);
     // A crash from here on leaves all of them, without an acknowledgement.
     this.#durable = this.#sign();
+    this.#parts.deps.committed?.({ entries: batch.length, durationMs: performance.now() - startedMs });
     this.#publisher.offer(this.#durable.view.note);
     const { view: { size }, base64: checkpoint } = this.#durable;
     return batch.map((_, position) => ({ index: firstIndex + position, size, checkpoint }));

@@ -43,6 +43,8 @@ export interface ReleaseTerms {
 /** Room in a frame beside the output. */
 const envelopeBytesMax = 65_541;
 const megabyte = 1_048_576;
+/** All grants of a plugin stand in one record of the ledger. A character takes up to six bytes there. */
+const grantsCharsMax = 10_000;
 
 /** Throws GRANT_REFUSED when the operator's grants cannot be given. */
 export function makeRelease(
@@ -51,18 +53,24 @@ export function makeRelease(
   { config, tier, dataDir, forbidden }: ReleaseTerms,
 ): Release {
   const dataFolder = `${dataDir}/plugins/${manifest.id}`;
+  const grants = computeGrants({
+    requested: requestedOf(manifest),
+    operator,
+    packageFolder,
+    dataFolder,
+    forbidden,
+  });
+  const grantsChars = JSON.stringify(grants).length;
+  if (grantsChars > grantsCharsMax) {
+    const state = `they have ${grantsChars} characters, and at most ${grantsCharsMax} fit into the ledger`;
+    throw new ProblemError("GRANT_REFUSED", `Cannot grant what plugin "${manifest.id}" would get: ${state}`);
+  }
   return {
     manifest,
     digest,
     packageDir: packageFolder,
     dataDir: dataFolder,
-    grants: computeGrants({
-      requested: requestedOf(manifest),
-      operator,
-      packageFolder,
-      dataFolder,
-      forbidden,
-    }),
+    grants,
     limits: capLimits(manifest.limits, config.limits),
     isolation: isolationOf(manifest.id, { config, tier }),
   };

@@ -13,7 +13,7 @@
  */
 import { greaterThanRange, parse as parseVersion, satisfies, tryParseRange } from "@std/semver";
 import { parseJsoncTree, valueOf } from "../../schemas/jsonc_tree.ts";
-import { type Manifest, manifestSchema } from "../../schemas/manifest.ts";
+import { type Manifest, manifestSchema, versionRangeSchema } from "../../schemas/manifest.ts";
 import { nearestName } from "../../schemas/nearest_name.ts";
 import { documentLengthMax, parseDocument } from "../../schemas/parse_document.ts";
 import { pluginIdSchema } from "../../schemas/plugin_id.ts";
@@ -55,6 +55,8 @@ export type ReadPackageResult =
 
 export const manifestPath = "plugin.jsonc";
 
+const faultCharsMax = 1_024;
+
 const notPackaged = new Set(["SHA256SUMS", "SHA256SUMS.sig", ".git", ".hg", ".jj", ".svn"]);
 
 /** Reads and judges the package in `folder`. Rejects only for a bug. */
@@ -76,7 +78,13 @@ export function rejection(folder: string, faults: Fault[]): ProblemError {
   const subject = first.path !== "" && first.message.startsWith("must ") ? `${first.path} ` : "";
   const more = faults.length > 1 ? `, and ${faults.length - 1} more` : "";
   const message = `Cannot admit "${folder}": ${subject}${first.message}${place}${more}`;
-  return new ProblemError("PLUGIN_REJECTED", message, { errors: faults });
+  const errors = faults.map((fault) => ({ ...fault, path: clip(fault.path), message: clip(fault.message) }));
+  return new ProblemError("PLUGIN_REJECTED", clip(message), { errors });
+}
+
+/** What a manifest spells goes into answers and lines of the log: a part of it says enough. */
+function clip(text: string): string {
+  return text.length <= faultCharsMax ? text : `${text.slice(0, faultCharsMax - 1).toWellFormed()}…`;
 }
 
 interface FilesRead {
@@ -165,7 +173,7 @@ function glanceAtManifest(text: string): { id: string | undefined; airlock: stri
   const id = pluginIdSchema.safeParse(fields.id);
   return {
     id: id.success ? id.data : undefined,
-    airlock: typeof fields.airlock === "string" ? fields.airlock : undefined,
+    airlock: versionRangeSchema.safeParse(fields.airlock).data,
   };
 }
 
