@@ -96,7 +96,14 @@ class KernelLife {
       });
       this.#kernel = kernel;
       const { host } = this.#config;
-      this.#server = serveApi({ kernel, host, port: boot.port, swaggerUiFolder: boot.docsDir });
+      this.#server = serveApi({
+        kernel,
+        host,
+        port: boot.port,
+        swaggerUiFolder: boot.docsDir,
+        log: (message) => this.#logger.warning(message),
+      });
+      this.#server.finished.catch((error) => this.#end(exitCodes.failed, `Cannot serve: ${String(error)}`));
       this.#pipe.write(listening(kernel, this.#server.port));
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);

@@ -13,30 +13,69 @@ export interface ServeApiOptions {
   readonly port: number;
   /** The folder of swagger-ui-dist, see `swagger_ui_folder.ts`. */
   readonly swaggerUiFolder: string;
+  /** Told when connections cannot be accepted for a while. */
+  log?(message: string): void;
 }
+
+const acceptPauseMs = 100;
 
 export interface ApiServer {
   /** The port that is listened on. */
   readonly port: number;
-  /** Resolves when the last connection is closed. */
+  /** Resolves when the last connection is closed; rejects when it cannot go on. */
   readonly finished: Promise<void>;
   /** Takes no more connections and waits for the requests under way, at most `drainTimeoutMs`. */
   shutdown(): Promise<void>;
 }
 
 /** Throws if the address cannot be listened on. */
-export function serveApi({ kernel, host, port, swaggerUiFolder }: ServeApiOptions): ApiServer {
+export function serveApi({ kernel, host, port, swaggerUiFolder, log }: ServeApiOptions): ApiServer {
   const app = createApp(kernel, { swaggerUiFolder });
-  const server = listen({
-    hostname: host,
-    port,
-    // Stdout carries the kernel's messages; the warden prints the ready line.
-    onListen: () => undefined,
-  }, (request) => app.fetch(request));
+  const start = (on: number) =>
+    listen({
+      hostname: host,
+      port: on,
+      // Stdout carries the kernel's messages; the warden prints the ready line.
+      onListen: () => undefined,
+    }, (request) => app.fetch(request));
+  let server = start(port);
+  let isClosing = false;
+  const address = server.addr.port;
+
+  /** A server ends when it cannot accept: descriptors are used up by connections, which end by themselves. */
+  async function keepServing(): Promise<void> {
+    for (;;) {
+      try {
+        return await server.finished;
+      } catch (error) {
+        if (isClosing) return;
+        log?.(`Cannot accept connections: ${String(error)}`);
+        await startAgain();
+      }
+    }
+  }
+
+  async function startAgain(): Promise<void> {
+    while (!isClosing) {
+      await new Promise((resolve) => setTimeout(resolve, acceptPauseMs));
+      try {
+        server = start(address);
+        return;
+      } catch (error) {
+        // A kernel that was started on "any port" may not choose this one: its next life may.
+        if (error instanceof Error && error.cause instanceof Deno.errors.NotCapable) throw error;
+        // Descriptors are still used up: the socket that listens needs one itself.
+      }
+    }
+  }
+
   return {
-    port: server.addr.port,
-    finished: server.finished,
-    shutdown: () => settleWithin(kernel.config.http.drainTimeoutMs, server.shutdown()),
+    port: address,
+    finished: keepServing(),
+    shutdown: () => {
+      isClosing = true;
+      return settleWithin(kernel.config.http.drainTimeoutMs, server.shutdown());
+    },
   };
 }
 
