@@ -40,6 +40,8 @@ export class LocalCells implements AsyncDisposable {
       report: (message: FromWarden) => {
         if (message.type !== "drain") link.receive(message);
       },
+      flushed: () => Promise.resolve(),
+      log: (message) => console.error(message),
     });
     const receive = (message: ToWarden) => {
       if (message.type === "start") cells.start(message.description, run);

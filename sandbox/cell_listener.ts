@@ -21,6 +21,7 @@ export interface CellListenerOptions {
 
 /** The first frame is small: a token and a version. */
 const helloBytesMax = 4_096;
+const acceptPauseMs = 50;
 
 interface Expected {
   readonly arrived: PromiseWithResolvers<Deno.Conn>;
@@ -31,6 +32,8 @@ export class CellListener implements AsyncDisposable {
   readonly #waiting = new Set<Deno.Conn>();
   readonly #listener: Deno.Listener;
   readonly #accepting: Promise<void>;
+  readonly #closed = Promise.withResolvers<void>();
+  #isClosed = false;
 
   constructor(private readonly options: CellListenerOptions) {
     this.#listener = Deno.listen({ transport: "unix", path: options.socket });
@@ -46,7 +49,9 @@ export class CellListener implements AsyncDisposable {
   }
 
   async #accept(): Promise<void> {
-    for await (const connection of this.#listener) {
+    for (;;) {
+      const connection = await this.#next();
+      if (connection === undefined) return;
       const [eldest] = this.#waiting;
       if (eldest !== undefined && this.#waiting.size >= this.options.helloPendingMax) {
         this.#drop(eldest, "too many others came after it");
@@ -54,6 +59,28 @@ export class CellListener implements AsyncDisposable {
       this.#waiting.add(connection);
       void this.#greet(connection);
     }
+  }
+
+  /** The next connection, however long it takes; undefined when the socket is closed. */
+  async #next(): Promise<Deno.Conn | undefined> {
+    for (let failures = 0; !this.#isClosed; failures++) {
+      try {
+        return await this.#listener.accept();
+      } catch (error) {
+        if (this.#isClosed) return undefined;
+        // Most likely too many files are open: cells that end give theirs back, so it is worth the wait.
+        if (failures === 0) this.options.log(`Cannot accept a connection on the cells' socket: ${error}`);
+        await this.#pause();
+      }
+    }
+    return undefined;
+  }
+
+  async #pause(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, acceptPauseMs);
+    await Promise.race([promise, this.#closed.promise]);
+    clearTimeout(timer);
   }
 
   async #greet(connection: Deno.Conn): Promise<void> {
@@ -90,6 +117,8 @@ export class CellListener implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    this.#closed.resolve();
     this.#listener.close();
     for (const connection of this.#waiting) connection.close();
     this.#waiting.clear();

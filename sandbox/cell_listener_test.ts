@@ -189,3 +189,34 @@ Deno.test("CellListener closes those who wait when it is disposed", async () => 
   await setup[Symbol.asyncDispose]();
   equal((await ended).length, 0);
 });
+
+Deno.test("CellListener takes the next connection after the machine refused one", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "listener-" });
+  const scratch = Deno.listen({ transport: "unix", path: `${folder}/s` });
+  const prototype: object = Object.getPrototypeOf(scratch);
+  const real = Object.getOwnPropertyDescriptor(prototype, "accept");
+  const { accept } = scratch;
+  scratch.close();
+  await Deno.remove(folder, { recursive: true });
+  let refusals = 2;
+  Object.defineProperty(prototype, "accept", {
+    configurable: true,
+    value(this: Deno.Listener) {
+      if (refusals-- > 0) return Promise.reject(new Error("Too many open files (os error 24)"));
+      return accept.call(this);
+    },
+  });
+  try {
+    await using setup = await listen();
+    const { connection } = setup.listener.expect(token);
+    const far = await setup.connect();
+    await far.write(hello());
+    (await connection).close();
+    deepEqual(setup.drops, [
+      "Cannot accept a connection on the cells' socket: Error: Too many open files (os error 24)",
+    ]);
+  } finally {
+    if (real === undefined) Reflect.deleteProperty(prototype, "accept");
+    else Object.defineProperty(prototype, "accept", real);
+  }
+});

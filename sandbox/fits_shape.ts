@@ -1,8 +1,8 @@
 /**
  * A shape is a JSON Schema in the few keywords that the cell protocol's schemas are generated in.
  *
- * With it a cell checks what it receives without loading zod, whose code and schemas took 20 of the 72 ms of a
- * start (`bench/README.md`), and without `@cfworker/json-schema`, which is as large. A test holds both ends'
+ * With it a cell checks what it receives without loading zod, which took 7 of the 58 ms of a start
+ * (`bench/README.md`), and without `@cfworker/json-schema`, which is as large. A test holds both ends'
  * checks against each other, and refuses a keyword that is not known here. Pure.
  *
  * @module

@@ -60,6 +60,8 @@ interface PendingCall {
   readonly answer: PromiseWithResolvers<Uint8Array<ArrayBuffer>>;
   /** Its deadline has passed once, and the action was told. */
   isOverdue: boolean;
+  /** The reader of its tokens went away. */
+  isUnread: boolean;
   /** Tokens on their way to the reader. */
   windowChars: number;
   /** All tokens so far. */
@@ -136,6 +138,7 @@ export class LiveCell {
       call,
       answer,
       isOverdue: false,
+      isUnread: false,
       windowChars: 0,
       streamedBytes: 0,
       onAbort: undefined,
@@ -217,6 +220,7 @@ export class LiveCell {
     if (this.#failure !== undefined) {
       return this.#problem("PLUGIN_CRASHED", `its code failed: ${this.#failure}`);
     }
+    if (this.#isStopping) return this.#problem("PLUGIN_STOPPED", "it was stopped");
     return this.#problem("PLUGIN_CRASHED", `its cell ended with ${signal ?? `exit code ${exitCode}`}`);
   }
 
@@ -234,13 +238,14 @@ export class LiveCell {
   #overdue(id: number): void {
     const pending = this.#calls.get(id);
     if (pending === undefined) return;
-    if (pending.isOverdue) {
-      const { wallMs, action } = pending.call;
-      return this.kill(this.#problem("LIMIT_WALL", `action "${action}" took more than ${wallMs} ms`), id);
-    }
+    if (pending.isOverdue) return this.kill(this.#tooLong(pending.call), id);
     pending.isOverdue = true;
     this.#send({ type: "cancel", id });
     this.#deadlines.set(id, this.options.abortGraceMs);
+  }
+
+  #tooLong({ action, wallMs }: CellCall): ProblemError {
+    return this.#problem("LIMIT_WALL", `action "${action}" took more than ${wallMs} ms`);
   }
 
   async #read(connection: Deno.Conn): Promise<void> {
@@ -297,10 +302,11 @@ export class LiveCell {
     if (pending === undefined) return;
     switch (message.type) {
       case "result":
+        if (pending.isOverdue) return this.#settle(message.id, this.#tooLong(pending.call));
         return this.#result(message.id, frame.body);
       case "error": {
         const { id, code, message: detail, errors } = message;
-        return this.#settle(id, this.#answerProblem(pending.call, code, detail, errors));
+        return this.#settle(id, this.#answerProblem(pending, code, detail, errors));
       }
       case "token":
         return this.#token(message.id, pending, frame.body);
@@ -310,12 +316,13 @@ export class LiveCell {
   }
 
   #answerProblem(
-    call: CellCall,
+    { call, isOverdue, isUnread }: PendingCall,
     code: ProblemError["code"],
     detail: string,
     errors?: { path: string; message: string }[],
   ): ProblemError {
-    if (code === "ACTION_FAILED" && call.signal.aborted) {
+    if (isOverdue) return this.#tooLong(call);
+    if (code === "ACTION_FAILED" && (isUnread || call.signal.aborted)) {
       return this.#problem("CANCELLED", `the caller of action "${call.action}" went away`);
     }
     return new ProblemError(code, detail, errors === undefined ? {} : { errors });
@@ -351,7 +358,10 @@ export class LiveCell {
     sink.token(json).then(() => {
       pending.windowChars -= chars;
       this.#send({ type: "credit", id, chars });
-    }, () => this.#send({ type: "cancel", id }));
+    }, () => {
+      pending.isUnread = true;
+      this.#send({ type: "cancel", id });
+    });
   }
 
   #settle(id: number, answer: Uint8Array<ArrayBuffer> | ProblemError): void {

@@ -195,13 +195,18 @@ Deno.test("LiveCell cancels a call at its deadline, then kills: the culprit has 
   await rejects(bystander, { code: "PLUGIN_CRASHED", message: /another call ended its cell/ });
 });
 
-Deno.test("LiveCell does not kill a cell that answers between the deadline and the kill", async () => {
+Deno.test("LiveCell fails a call that ends after its deadline, and does not kill a cell that answers before the kill", async () => {
   await using setup = await connect({ abortGraceMs: 10_000 });
   const call = setup.call({ wallMs: 20 });
   equal((await setup.next()).type, "call");
   deepEqual(await setup.next(), { type: "cancel", id: 1 });
   await setup.send({ type: "result", id: 1 }, bytesOf("1"));
-  deepEqual(await call, bytesOf("1"));
+  await rejects(call, { code: "LIMIT_WALL" });
+  const thrown = setup.call({ wallMs: 20 });
+  equal((await setup.next()).type, "call");
+  deepEqual(await setup.next(), { type: "cancel", id: 2 });
+  await setup.send({ type: "error", id: 2, code: "ACTION_FAILED", message: "AbortError" });
+  await rejects(thrown, { code: "LIMIT_WALL", message: /action "run" took more than 20 ms/ });
   equal(setup.kills.count, 0);
 });
 
@@ -253,8 +258,8 @@ Deno.test("LiveCell gives credit for a token when its reader took it, and cancel
   deepEqual(await setup.next(), { type: "credit", id: 1, chars: '"one"'.length + tokenOverheadChars });
   (await reader.at(1)).leave();
   deepEqual(await setup.next(), { type: "cancel", id: 1 });
-  await setup.send({ type: "result", id: 1 }, bytesOf("[]"));
-  deepEqual(await call, bytesOf("[]"));
+  await setup.send({ type: "error", id: 1, code: "ACTION_FAILED", message: "The call was cancelled" });
+  await rejects(call, { code: "CANCELLED" });
 });
 
 Deno.test("LiveCell kills a cell whose tokens do not wait for their reader, however small they are", async () => {
@@ -335,6 +340,15 @@ for (const [what, how, code] of ends) {
     equal((await setup.cell.ended).cause.code, code);
   });
 }
+
+Deno.test("LiveCell fails the calls of a cell that was asked to stop with PLUGIN_STOPPED", async () => {
+  await using setup = await connect();
+  const call = setup.call();
+  setup.cell.stop();
+  setup.cell.over({ exitCode: 0, signal: null, killed: null });
+  await rejects(call, { code: "PLUGIN_STOPPED", message: /it was stopped/ });
+  equal((await setup.cell.ended).by, "stopped");
+});
 
 Deno.test("LiveCell tells what the plugin's code died of, and its log", async () => {
   await using setup = await connect();

@@ -111,7 +111,7 @@ export class Sandbox implements AsyncDisposable {
       stop: async () => {
         const { stopTimeoutMs } = this.options;
         const overdue = () =>
-          cell.kill(new ProblemError("PLUGIN_CRASHED", `Cannot stop plugin "${plugin}": it took too long`));
+          cell.kill(new ProblemError("PLUGIN_STOPPED", `Cannot call plugin "${plugin}": it was stopped`));
         const stopTimer = setTimeout(() => cell.stop(), stopTimeoutMs);
         const killTimer = setTimeout(overdue, 2 * stopTimeoutMs);
         await cell.drain();

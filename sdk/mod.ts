@@ -54,10 +54,10 @@ export interface Context {
    */
   readonly signal: AbortSignal;
 
-  /** Absolute path of the plugin's private folder. Needs `"${data}"` in `capabilities.read` and `.write`. */
+  /** Absolute path of the plugin's private folder, which every plugin may read and write. */
   readonly dataDir: string;
 
-  /** Absolute path of the package, read-only. Needs `"${package}"`, or a path below it, in `capabilities.read`. */
+  /** Absolute path of the package, which every plugin may read. */
   readonly packageDir: string;
 
   /** The operator's settings for this plugin. */

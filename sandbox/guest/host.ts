@@ -78,6 +78,10 @@ class Guest {
     try {
       const path = `${setup.packageDir}/${setup.entrypoint}`;
       this.#plugin = await import(`file://${path.split("/").map(escapeSegment).join("/")}`);
+      if (this.#plugin.actions === undefined) {
+        const names = keys(this.#plugin).map((name) => `"${name}"`).join(", ");
+        throw new TypeError(`its module exports ${names === "" ? "nothing" : names} and no "actions"`);
+      }
       const missing = keys(setup.actions).filter((name) => this.#action(name) === undefined);
       if (missing.length > 0) {
         throw new TypeError(`its "actions" export has no function "${missing.join('", "')}"`);
@@ -135,7 +139,11 @@ class Guest {
     }
   }
 
-  /** Sends each yielded value as a token. The output is what was returned, or else the list of tokens. */
+  /**
+   * Sends each yielded value as a token. The output is what was returned, or else the list of tokens.
+   *
+   * A call that was cancelled is asked for nothing more: its generator ends at the `yield` where it stands.
+   */
   async #drain(call: Call, generator: AnyGenerator): Promise<void> {
     const { outputBytesMax = 0, streamWindowChars = 0, tokenOverheadChars = 0 } = this.#setup ?? {};
     const { id } = call;
@@ -155,11 +163,16 @@ class Guest {
         const message = `Cannot stream more: the tokens are above ${outputBytesMax} bytes`;
         return this.#send({ type: "error", id, code: "LIMIT_OUTPUT", message });
       }
-      if (!call.stream) continue;
-      this.#send({ type: "token", id, json });
-      call.windowChars += json.length + tokenOverheadChars;
+      if (call.stream && !call.abort.signal.aborted) {
+        this.#send({ type: "token", id, json });
+        call.windowChars += json.length + tokenOverheadChars;
+      }
       while (call.windowChars > streamWindowChars && !call.abort.signal.aborted) {
         await new Promise<void>((resolve) => call.wake = resolve);
+      }
+      if (call.abort.signal.aborted) {
+        await generator.return?.(undefined);
+        return this.#send({ type: "error", id, code: "ACTION_FAILED", message: "The call was cancelled" });
       }
     }
   }
@@ -197,7 +210,13 @@ function isGenerator(value: unknown): value is AnyGenerator {
 /** A thrown value in words. A plugin can throw anything, also what throws when it is looked at. */
 function describe(error: unknown): string {
   try {
-    if (error instanceof Error) return `${toText(error.name)}: ${toText(error.message)}`;
+    if (error instanceof Error) {
+      const name = toText(error.name);
+      const advice = name === "NotCapable"
+        ? '; request it in "capabilities" and let the operator grant it'
+        : "";
+      return `${name}: ${toText(error.message)}${advice}`;
+    }
     return toText(error);
   } catch {
     return "a value that cannot be shown was thrown";

@@ -3,7 +3,8 @@
  *
  * User, mount, pid, ipc, uts and cgroup namespaces always; the network namespace is the host's only for a
  * plugin with a net grant. No capabilities, no further user namespaces, and a root that is read-only once
- * it is built. Paths are the same inside and outside, so that grants mean the same in both tiers. Pure.
+ * it is built. Paths are the same inside and outside, so that grants mean the same in both tiers. The
+ * environment is that of `bwrap` itself, because arguments can be read by every user of the machine. Pure.
  *
  * Where Airlock runs as root, so does a program in here to the machine's kernel, if without capabilities. The
  * kernel parameters in `/proc/sys` ask for no more than that, and the handler of the next core dump is one of
@@ -73,7 +74,7 @@ export function bubblewrapArguments(
   return [
     ...["--unshare-all", "--unshare-user", "--disable-userns", "--cap-drop", "ALL"],
     ...(hasNet ? ["--share-net"] : []),
-    ...["--die-with-parent", "--new-session", "--clearenv", "--hostname", "cell"],
+    ...["--die-with-parent", "--new-session", "--hostname", "cell"],
     ...["--dev", "/dev", "--remount-ro", "/dev", "--proc", "/proc", "--remount-ro", "/proc"],
     ...["--size", String(limits.diskMb * megabyte), "--tmpfs", sealedTemporaryDir],
     ...links,
@@ -83,9 +84,4 @@ export function bubblewrapArguments(
     ...["--ro-bind", bindings.socket, bindings.socket],
     ...["--remount-ro", "/", "--chdir", "/"],
   ];
-}
-
-/** Environment inside, as `bwrap` arguments. */
-export function sealedEnvironment(env: Readonly<Record<string, string>>): string[] {
-  return Object.entries(env).flatMap(([name, value]) => ["--setenv", name, value]);
 }

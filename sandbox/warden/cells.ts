@@ -20,6 +20,9 @@ export interface CellsOptions {
   readonly own: OwnFolders;
   environment(name: string): string | undefined;
   report(message: FromWarden): void;
+  /** Resolves when the kernel has taken what was reported so far, or is gone. */
+  flushed(): Promise<void>;
+  log(message: string): void;
 }
 
 type Killed = (typeof wardenKillReasons)[number] | "asked";
@@ -117,8 +120,8 @@ export class Cells {
     if (running === undefined) return;
     running.killed ??= reason;
     const pid = this.#pidOf(running);
-    if (pid !== undefined) sendKill(pid);
-    sendKill(running.child.pid);
+    if (pid !== undefined && pid !== running.child.pid) sendKill(pid);
+    endChild(running.child);
   }
 
   /** Kills every cell and waits for the ends. */
@@ -139,15 +142,21 @@ export class Cells {
 
   async #untilEnd(running: RunningCell): Promise<void> {
     const { child, description } = running;
-    const logs = Promise.all([this.#readLog(running, child.stdout), this.#readLog(running, child.stderr)]);
+    // Whatever goes wrong in here, the end is reported: the kernel waits for it, and the warden lives on.
+    const failed = (error: unknown) =>
+      this.options.log(`Cannot clean up after cell "${description.cell}": ${error}`);
+    const logs = Promise.all(
+      [child.stdout, child.stderr].map((stream) => this.#readLog(running, stream).catch(failed)),
+    );
     const { code, signal } = await child.status;
-    await logs;
-    if (description.tier === "process") await removeFolder(running.temporaryDir);
+    // From here on its pid may be another's.
     this.#running.delete(description.cell);
     if (this.#running.size === 0) {
       clearInterval(this.#sampler);
       this.#sampler = undefined;
     }
+    await logs;
+    if (description.tier === "process") await removeFolder(running.temporaryDir).catch(failed);
     this.options.report({
       type: "ended",
       cell: description.cell,
@@ -171,6 +180,8 @@ export class Cells {
       const { value, done } = await reader.read(new Uint8Array(buffer));
       if (done || value === undefined) return;
       this.options.report({ type: "log", cell, text: decoder.decode(value, { stream: true }) });
+      // A kernel that is busy holds the cell up, not the warden's memory.
+      await Promise.race([this.options.flushed(), ended]);
       buffer = value.buffer;
       const pauseMs = value.length / Math.max(1, limits.logBytesPerSecond) * 1_000;
       if (pauseMs >= 1 && await pause(pauseMs, ended) === "ended") return await reader.cancel();
@@ -201,6 +212,15 @@ async function writeAndClose(stdin: WritableStream<Uint8Array>, text: string): P
 function sendKill(pid: number): void {
   try {
     Deno.kill(pid, "SIGKILL");
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound) && !(error instanceof TypeError)) throw error;
+  }
+}
+
+/** Unlike {@linkcode sendKill} it knows whether the process was waited for, and its pid given away. */
+function endChild(child: Deno.ChildProcess): void {
+  try {
+    child.kill("SIGKILL");
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound) && !(error instanceof TypeError)) throw error;
   }

@@ -9,12 +9,7 @@
 import type { Grants } from "../../schemas/capabilities.ts";
 import type { CellDescription } from "../../schemas/warden_protocol.ts";
 import { processFlags } from "../permissions.ts";
-import {
-  bubblewrapArguments,
-  type HostRuntime,
-  sealedEnvironment,
-  sealedTemporaryDir,
-} from "./bubblewrap.ts";
+import { bubblewrapArguments, type HostRuntime, sealedTemporaryDir } from "./bubblewrap.ts";
 
 /** The programs found on this machine. A missing one weakens what the process tier can promise. */
 export interface HostPrograms {
@@ -30,6 +25,7 @@ export interface HostPrograms {
 export interface Command {
   readonly program: string;
   readonly args: string[];
+  /** All of the program's environment. Values an operator granted are here and never in `args`. */
   readonly env: Record<string, string>;
   /** Whether it makes itself the leader of a session; otherwise whoever spawns it must. */
   readonly ownSession: boolean;
@@ -116,8 +112,8 @@ export function cellCommand(
       throw new Error("Cannot start a sealed cell: bubblewrap does not work here");
     }
     const jail = bubblewrapArguments(cell, host.sealed, needs);
-    const sealed = [host.sealed.bwrap, ...jail, ...sealedEnvironment(env), "--", ...program];
-    return { ...command([...session, ...bounded, ...sealed]), env: {}, ownSession, depth: 2 };
+    const sealed = [host.sealed.bwrap, ...jail, "--", ...program];
+    return { ...command([...session, ...bounded, ...sealed]), env, ownSession, depth: 2 };
   }
   if (grants.run.length > 0 || grants.ffi.length > 0) {
     throw new Error(

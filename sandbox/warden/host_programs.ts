@@ -95,11 +95,17 @@ async function sealedFault(host: HostPrograms, files: CellFiles): Promise<string
     logBytesPerSecond: 0,
   };
   const description = { cell: "probe", token: "0".repeat(64), packageDir: "/", dataDir: "/", grants, limits };
-  const { program, args } = cellCommand({ ...description, tier: "sealed" }, files, host, () => undefined);
+  const { program, args, env } = cellCommand(
+    { ...description, tier: "sealed" },
+    files,
+    host,
+    () => undefined,
+  );
   // The same jail as a cell's, around `deno --version`.
   const jail = args.slice(0, args.lastIndexOf(host.deno) + 1);
   const { success, stderr } = await new Deno.Command(program, {
     args: [...jail, "--version"],
+    env,
     clearEnv: true,
     stdin: "null",
     stdout: "null",

@@ -79,6 +79,8 @@ export class KernelProcess {
       own: { dataDir: boot.dataDir, codeDir: boot.codeDir, runFolder: Deno.realPathSync(runFolder) },
       environment: options.environment,
       report: (message) => this.#pipe.write(message),
+      flushed: () => this.#pipe.flush(),
+      log: options.log,
     });
     this.#pipe.write({ type: "boot", ...boot, config, socket: this.#socket, port, pid: this.#child.pid });
     this.ended = this.#run();
@@ -102,8 +104,19 @@ export class KernelProcess {
     const { code, signal } = await this.#child.status;
     await this.#cells.killAll();
     await reading;
-    await Deno.remove(this.options.runFolder, { recursive: true });
+    await this.#removeRunFolder();
     return { exitCode: code, signal, drained: this.#drained };
+  }
+
+  async #removeRunFolder(): Promise<void> {
+    try {
+      await Deno.remove(this.options.runFolder, { recursive: true });
+    } catch (error) {
+      // Something else may clean the temporary folder. A folder that stays is no reason to serve nobody.
+      if (!(error instanceof Deno.errors.NotFound)) {
+        this.options.log(`Cannot remove run folder "${this.options.runFolder}": ${error}`);
+      }
+    }
   }
 
   async #readMessages(): Promise<void> {

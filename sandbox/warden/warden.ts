@@ -44,6 +44,7 @@ const kernelVariables = ["DENO_DIR", "HOME", "XDG_CACHE_HOME", "TZ"] as const;
 
 /** Runs until a signal, or a kernel that refuses to start. Returns the process's exit code. */
 export async function runWarden(options: WardenOptions): Promise<number> {
+  checkFlagPath("code folder", options.files.codeDir);
   using folder = await openDataFolder(options.config.data);
   await using warden = new Warden(options, folder.path);
   return await warden.run();
@@ -105,7 +106,7 @@ class Warden implements AsyncDisposable {
       if (value !== undefined) env[name] = value;
     }
     const pluginFolders = await Promise.all(config.plugins.map((folder) => pluginFolder(folder)));
-    const runFolder = await Deno.makeTempDir({ prefix: "airlock-" });
+    const runFolder = await makeRunFolder();
     await Deno.writeTextFile(`${this.dataDir}/run`, runFolder);
     this.#kernel = new KernelProcess({
       host: this.#host,
@@ -129,6 +130,8 @@ class Warden implements AsyncDisposable {
       onListening: (message) => this.#announce(message, { tier, reason }),
       log: (message) => this.options.log(message),
     });
+    // A signal that came while there was no kernel.
+    if (this.#isStopping) this.#kernel.drain();
     return await this.#kernel.ended;
   }
 
@@ -173,11 +176,32 @@ function words({ exitCode, signal }: KernelEnd): string {
 }
 
 async function pluginFolder(folder: string): Promise<string> {
+  let path: string;
   try {
-    return await Deno.realPath(folder);
+    path = await Deno.realPath(folder);
   } catch (cause) {
     throw new Error(`Cannot read plugin folder "${folder}": it does not exist`, { cause });
   }
+  checkFlagPath("plugin folder", path);
+  return path;
+}
+
+async function makeRunFolder(): Promise<string> {
+  const path = await Deno.makeTempDir({ prefix: "airlock-" });
+  try {
+    checkFlagPath("temporary folder", path);
+  } catch (error) {
+    await Deno.remove(path);
+    throw error;
+  }
+  return path;
+}
+
+function checkFlagPath(what: string, path: string): void {
+  if (!path.includes(",")) return;
+  throw new Error(
+    `Cannot use ${what} "${path}": Deno's permission flags cannot name a path with a comma`,
+  );
 }
 
 /**
@@ -187,11 +211,7 @@ async function pluginFolder(folder: string): Promise<string> {
 async function openDataFolder(folder: string): Promise<{ path: string } & Disposable> {
   await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
   const path = await Deno.realPath(folder);
-  if (path.includes(",")) {
-    throw new Error(
-      `Cannot use data folder "${path}": Deno's permission flags cannot name a path with a comma`,
-    );
-  }
+  checkFlagPath("data folder", path);
   const lock = await Deno.open(`${path}/warden.lock`, { create: true, write: true, mode: 0o600 });
   if (!await lock.tryLock(true)) {
     lock.close();

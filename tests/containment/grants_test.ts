@@ -177,6 +177,13 @@ testInEachTier("a plugin with grants reaches exactly what was granted", async (t
   equal(await Deno.readTextFile(`${resources}/one`), "one");
 });
 
+testInEachTier("a plugin reaches a private name that its operator granted", async (tier) => {
+  const plugins = { named: probePackage("named", { capabilities: { net: ["*"] } }) };
+  await using setup = await start(tier, plugins, ({ port }) => ({ named: { net: [`localhost:${port}`] } }));
+  const { airlock, places: { port } } = setup;
+  await checkRows(airlock, "named", [["fetch", { url: `http://localhost:${port}/` }, `${port}`]]);
+});
+
 /** What lies next to what is granted, under another name or by another way. */
 function neighbours({ resources, port, next }: { resources: string; port: number; next: number }): Row[] {
   const refused = "NotCapable";

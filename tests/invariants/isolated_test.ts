@@ -67,6 +67,8 @@ testInEachTier(
     equal(new Set([...pids, kernel, airlock.pid]).size, 5);
     equal(new Set([...pids, airlock.pid].map(sessionOf)).size, 4, "a session each, none the warden's");
     for (const pid of descendantsOf(airlock.pid)) {
+      // Arguments can be read by every user of the machine.
+      equal(commandLineOf(pid).some((argument) => argument.includes("given")), false);
       if (commandLineOf(pid).join(" ").includes("/greeted")) continue;
       equal(
         JSON.stringify([environmentOf(pid), commandLineOf(pid)]).includes(secret),

@@ -52,7 +52,7 @@ for (const [what, text, message] of brokenConfigs) {
 
 const badFlags: [flags: string[], message: RegExp][] = [
   [["--prot", "1"], /--prot/],
-  [["--port", "many"], /--port.*many/],
+  [["--port", "many"], /--port "many": it must be a port from 0 to 65535/],
   [["--port", "65536"], /port/],
   [["--port"], /--port/],
   [["--tier", "open"], /tier/],
@@ -81,4 +81,15 @@ Deno.test("airlock refuses a command that it does not have", async () => {
   equal(code === 0, false);
   equal(stdout, "");
   match(stderr, /sevre/);
+});
+
+Deno.test("airlock refuses a plugin folder with a comma, which no permission flag can name", async () => {
+  await using folder = await temporaryFolder();
+  const plugins = `${folder.path}/a,b`;
+  await Deno.mkdir(plugins);
+  const flags = ["--port", "0", "--data", `${folder.path}/data`, "--plugins", plugins];
+  const { code, stdout, stderr } = await runServe(flags);
+  equal(code === 0, false);
+  equal(stdout, "");
+  match(stderr, /^Cannot use plugin folder ".*a,b": .* comma$/m);
 });
