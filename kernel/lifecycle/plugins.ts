@@ -329,7 +329,7 @@ export class Plugins<Cell extends SupervisedCell> {
     checkIsolation(release);
     const installed = this.find(id);
     await this.#makeRoom(id);
-    await Deno.mkdir(release.dataDir, { recursive: true, mode: 0o700 });
+    await makeDataFolder(id, release.dataDir);
     this.#cells++;
     try {
       return await this.deps.sandbox.start({
@@ -382,5 +382,15 @@ export class Plugins<Cell extends SupervisedCell> {
 
   #checkOpen(): void {
     if (this.#isClosed) throw new ProblemError("NOT_READY", "Cannot take an order: Airlock is stopping");
+  }
+}
+
+/** A plugin in the process tier can put something else in the place of its folder: that is its own loss. */
+async function makeDataFolder(id: string, folder: string): Promise<void> {
+  try {
+    await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    const state = `its private folder cannot be made: ${String(cause)}`;
+    throw new ProblemError("PLUGIN_START_FAILED", `Cannot start plugin "${id}": ${state}`, { cause });
   }
 }
