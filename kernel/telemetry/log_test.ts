@@ -33,7 +33,7 @@ Deno.test("createLogger() escapes what would end the line or drive a terminal", 
   const { log, lines, records } = createCaptured();
   const text = "a\n\x1b[2J\x07\x7f\u009b\r";
   log.info(text, { text });
-  // deno-lint-ignore no-control-regex
+  // deno-lint-ignore no-control-regex -- control characters are what it looks for
   assert.doesNotMatch(lines[0]?.slice(0, -1) ?? "", /[\x00-\x1f\x7f-\x9f]/);
   assert.deepEqual(records()[0].properties, { text });
 });

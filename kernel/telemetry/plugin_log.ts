@@ -190,11 +190,11 @@ function wholeCharactersEnd(bytes: Uint8Array): number {
 }
 
 // ECMA-48 "select graphic rendition": colours and the like.
-// deno-lint-ignore no-control-regex
+// deno-lint-ignore no-control-regex -- control characters are what it looks for
 const colourSequence = /\x1b\[[0-9;:]*m/g;
 
 // C0 (tab excepted), DEL and C1; line separators; marks that reverse the direction of the text after them.
-// deno-lint-ignore no-control-regex
+// deno-lint-ignore no-control-regex -- control characters are what it looks for
 const unprintable = /[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
 
 function decodePrintable(bytes: Uint8Array): string {

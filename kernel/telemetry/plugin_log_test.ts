@@ -105,7 +105,7 @@ Deno.test("PluginLog never keeps more than its bound, whatever it is fed", () =>
         for (const [i, line] of lines.entries()) {
           assert.ok(line.text.length <= lineBytesMax);
           assert.equal(line.seq, (lines[0]?.seq ?? 0) + i);
-          // deno-lint-ignore no-control-regex
+          // deno-lint-ignore no-control-regex -- control characters are what it looks for
           assert.doesNotMatch(line.text, /[\x00-\x08\x0a-\x1f\x7f-\x9f]/);
         }
       },
