@@ -129,6 +129,7 @@ class Cell {
         return this.#send({ type: "pong", nonce: message.nonce });
       case "cancel":
       case "credit":
+      case "health":
       case "stop":
         this.#toGuest.push(message);
     }

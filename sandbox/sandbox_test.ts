@@ -53,7 +53,7 @@ async function createSandbox(options: { startTimeoutMs?: number } = {}) {
       return connection;
     },
     end(cell: string, killed: "asked" | null = "asked"): void {
-      link.receive({ type: "ended", cell, exitCode: 0, signal: null, killed });
+      link.receive({ type: "ended", cell, exitCode: 0, signal: null, killed, detail: "", calls: [] });
     },
     async [Symbol.asyncDispose]() {
       await sandbox[Symbol.asyncDispose]();

@@ -36,10 +36,13 @@ export class WardenLink {
 
   /** Takes a message of the warden. Reports on a cell that has ended are late, and dropped. */
   receive(message: Exclude<FromWarden, { type: "drain" }>): void {
+    if (message.type === "checked") return;
     const reports = this.#cells.get(message.cell);
     if (reports === undefined) return;
     switch (message.type) {
       case "started":
+      case "suspended":
+      case "resumed":
         return;
       case "refused":
         this.#cells.delete(message.cell);
@@ -49,9 +52,9 @@ export class WardenLink {
       case "log":
         return reports.onLog(message.text);
       case "ended": {
-        const { exitCode, signal, killed } = message;
+        const { exitCode, signal, killed, detail, calls } = message;
         this.#cells.delete(message.cell);
-        return reports.onEnded({ exitCode, signal, killed });
+        return reports.onEnded({ exitCode, signal, killed, detail, calls });
       }
     }
   }

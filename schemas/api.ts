@@ -66,6 +66,12 @@ export const pluginSchema = z.strictObject({
   limits: limitsSchema.partial(),
   restarts: z.int().nonnegative(),
   breaker: z.enum(["closed", "open", "half_open"]),
+  critical: z.boolean(),
+  health: z.strictObject({
+    status: z.enum(["healthy", "unhealthy"]),
+    at: instant,
+    message: z.string().nullable(),
+  }).nullable().describe("Of its last health check; null before the first, and without one"),
   actions: z.record(
     z.string(),
     z.strictObject({

@@ -44,6 +44,8 @@ export const toCellSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("cancel"), id: callId }),
   z.strictObject({ type: z.literal("credit"), id: callId, chars: nat }),
   z.strictObject({ type: z.literal("ping"), nonce: nat }),
+  // Answered like a call, by `result` with any body or by `error`; its id is of the same numbers.
+  z.strictObject({ type: z.literal("health"), id: callId }),
   z.strictObject({ type: z.literal("stop") }),
 ]);
 export type ToCell = z.infer<typeof toCellSchema>;
@@ -115,6 +117,7 @@ export type ToGuest =
   | { type: "call"; id: number; action: string; request: string; stream: boolean; input: string }
   | { type: "cancel"; id: number }
   | { type: "credit"; id: number; chars: number }
+  | { type: "health"; id: number }
   | { type: "stop" };
 
 const jsonText = z.string();

@@ -53,10 +53,26 @@ export const ledgerEventData = {
   "plugin.loaded": z.strictObject({ packageSha256: sha256Hex }),
   "plugin.unloaded": z.strictObject({}),
   "plugin.ordered": z.strictObject({
-    verb: z.enum(["load", "start", "stop", "unload", "enable", "disable"]),
+    verb: z.enum(["load", "start", "stop", "suspend", "resume", "unload", "enable", "disable", "reset"]),
   }),
+  "plugin.suspended": z.strictObject({}),
+  "plugin.resumed": z.strictObject({}),
+  "plugin.quarantined": z.strictObject({
+    code: problemCodeSchema,
+    failures: nat,
+    windowMs: nat,
+    reasonCommitment: sha256Hex,
+  }),
+  "plugin.reset": z.strictObject({}),
+  "breaker.changed": z.strictObject({ state: z.enum(["closed", "open", "half_open"]) }),
   "grant.changed": z.strictObject({ granted: grantedScopes }),
   "call.accepted": z.strictObject({ action: z.string(), request: requestId, inputCommitment: sha256Hex }),
+  "call.retried": z.strictObject({
+    action: z.string(),
+    request: requestId,
+    accepted: nat,
+    code: problemCodeSchema,
+  }),
   "call.completed": z.strictObject({
     action: z.string(),
     request: requestId,

@@ -17,7 +17,7 @@ export const limitsSchema = z.strictObject({
     128,
     "Memory of the cell: heap, buffers and what it wrote to its temporary folders.",
   ),
-  cpuPercent: bounded(1, 6_400, 100, "CPU share, sustained; 100 is one core."),
+  cpuPercent: bounded(1, 6_400, 200, "CPU share, sustained; 100 is one core."),
   cpuMs: bounded(10, 86_400_000, 10_000, "CPU time of one call."),
   wallMs: bounded(10, 86_400_000, 30_000, "Wall-clock time of one call."),
   fileMb: bounded(1, 65_536, 16, "Size of one file the cell writes."),

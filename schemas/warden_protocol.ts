@@ -28,14 +28,41 @@ export const cellDescriptionSchema = z.strictObject({
 });
 export type CellDescription = z.infer<typeof cellDescriptionSchema>;
 
-/** Why the warden killed a cell by itself. */
-export const wardenKillReasons = ["LIMIT_MEMORY"] as const;
+/** Why the warden killed a cell by itself: the limit that the cell crossed. */
+export const wardenKillReasons = [
+  "LIMIT_MEMORY",
+  "LIMIT_CPU",
+  "LIMIT_THREADS",
+  "LIMIT_DESCRIPTORS",
+  "LIMIT_CONNECTIONS",
+  "LIMIT_DISK",
+  "LIMIT_FILES",
+] as const;
+export type WardenKillReason = (typeof wardenKillReasons)[number];
+
+/** Calls that one report names at most; the oldest are named. */
+export const reportedCallsMax = 32;
+
+const callId = z.int().positive();
+const callIds = z.array(callId).max(reportedCallsMax);
 
 /** Kernel → warden. */
 export const toWardenSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("start"), description: cellDescriptionSchema }),
   z.strictObject({ type: z.literal("locate"), cell: cellId }),
   z.strictObject({ type: z.literal("kill"), cell: cellId }),
+  // Answered by `suspended` and `resumed`, and by `ended` when there is no such cell any more.
+  z.strictObject({ type: z.literal("suspend"), cell: cellId }),
+  z.strictObject({ type: z.literal("resume"), cell: cellId }),
+  // What the cell works on now: all its calls are `count`, the oldest of them `ids`. The warden charges the
+  // CPU time of the cell to the calls under way, in equal parts.
+  z.strictObject({ type: z.literal("calls"), cell: cellId, count: z.int().nonnegative(), ids: callIds }),
+  // Would a cell over these be refused? Answered by `checked`.
+  z.strictObject({
+    type: z.literal("check"),
+    check: z.int().nonnegative(),
+    description: cellDescriptionSchema.pick({ tier: true, packageDir: true, dataDir: true, grants: true }),
+  }),
   z.strictObject({
     type: z.literal("listening"),
     port: z.int().min(1).max(65_535),
@@ -59,6 +86,17 @@ export const fromWardenSchema = z.discriminatedUnion("type", [
     exitCode: z.int(),
     signal: z.string().nullable(),
     killed: z.enum([...wardenKillReasons, "asked"]).nullable(),
+    // In words and figures what was crossed, when the warden killed by itself: "it used 140 MB of 128 MB".
+    detail: z.string().max(512),
+    // The calls that crossed `limits.cpuMs`, when that is why.
+    calls: callIds,
+  }),
+  z.strictObject({ type: z.literal("suspended"), cell: cellId }),
+  z.strictObject({ type: z.literal("resumed"), cell: cellId }),
+  z.strictObject({
+    type: z.literal("checked"),
+    check: z.int().nonnegative(),
+    fault: z.string().max(8_192).nullable(),
   }),
   z.strictObject({ type: z.literal("drain") }),
 ]);

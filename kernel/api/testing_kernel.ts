@@ -178,6 +178,8 @@ function pluginNamed(id: string): PluginView {
     limits: {},
     restarts: 0,
     breaker: "closed",
+    critical: false,
+    health: null,
     actions: {},
     requested: {},
     granted: {},

@@ -34,6 +34,8 @@ export function pluginView(installed: Installed<SupervisedCell>, isolation: Isol
     limits: plugin.release?.limits ?? {},
     restarts: plugin.restarts,
     breaker: "closed",
+    critical: manifest?.critical ?? false,
+    health: null,
     actions: Object.fromEntries(
       Object.entries(manifest?.actions ?? {}).map(([name, action]) => [
         name,

@@ -63,6 +63,8 @@ class Guest {
         call.windowChars -= message.chars;
         return call.wake?.();
       }
+      case "health":
+        return this.#send({ type: "result", id: message.id, json: "null" });
       case "stop":
         return void this.#stop();
     }

@@ -163,6 +163,8 @@ export class Cells {
       exitCode: code,
       signal,
       killed: running.killed,
+      detail: "",
+      calls: [],
     });
   }
 

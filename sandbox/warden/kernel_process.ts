@@ -142,6 +142,11 @@ export class KernelProcess {
         return this.#cells.locate(message.cell);
       case "kill":
         return this.#cells.kill(message.cell, "asked");
+      case "suspend":
+      case "resume":
+      case "calls":
+      case "check":
+        return;
       case "listening":
         return this.options.onListening(message);
       case "drained":
