@@ -102,6 +102,7 @@ export const logLineSchema = z.strictObject({
   level: z.enum(["debug", "info", "warning", "error"]),
   text: z.string(),
   droppedBytes: z.int().nonnegative().describe("Bytes that were dropped in place of this line"),
+  code: z.literal("LIMIT_LOG").nullable().describe("Why they were; null on an ordinary line"),
 });
 export type LogLine = z.infer<typeof logLineSchema>;
 

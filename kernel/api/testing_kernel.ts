@@ -117,6 +117,7 @@ const logLines: LogLine[] = [0, 1, 2].map((seq) => ({
   level: "info",
   text: `line ${seq}`,
   droppedBytes: 0,
+  code: null,
 }));
 
 const entries: LedgerEntry[] = [0, 1, 2].map((index) => ({

@@ -37,6 +37,8 @@ export interface Metrics {
   cellStarted(cell: { plugin: string; reason: CellStartReason }): void;
   cellEnded(cell: { plugin: string; reason: CellEndReason }): void;
   cellsAwake(count: number): void;
+  breakerChanged(breaker: { plugin: string; state: "closed" | "open" | "half_open" }): void;
+  pluginQuarantined(plugin: string): void;
   /** A batch of entries that is on disk. */
   ledgerCommitted(batch: { entries: number; durationMs: number }): void;
   /** In the text format, version 0.0.4. */
@@ -48,6 +50,7 @@ const other = "other";
 const methods = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
 const routesMax = 256;
 const pluginActionsMax = 10_000;
+const breakerValues = { closed: 0, half_open: 1, open: 2 } as const;
 const secondsBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 const commitSecondsBuckets = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 1];
 const entriesBuckets = [1, 2, 4, 8, 16, 32, 64, 128, 256];
@@ -92,6 +95,9 @@ export function createMetrics(): Metrics {
     cellStarted: ({ plugin, reason }) => families.cellStarts.labels(calls.plugin(plugin), reason).inc(),
     cellEnded: ({ plugin, reason }) => families.cellEnds.labels(calls.plugin(plugin), reason).inc(),
     cellsAwake: (count) => families.cellsAwake.labels().set(count),
+    breakerChanged: ({ plugin, state }) =>
+      families.breakers.labels(calls.plugin(plugin)).set(breakerValues[state]),
+    pluginQuarantined: (plugin) => families.quarantines.labels(calls.plugin(plugin)).inc(),
     ledgerCommitted({ entries, durationMs }) {
       families.ledgerEntries.labels().inc(entries);
       families.ledgerBatch.labels().observe(entries);
@@ -164,6 +170,16 @@ function createFamilies(exposition: Exposition) {
       labelNames: ["plugin", "reason"],
     }),
     cellsAwake: exposition.gauge({ name: "airlock_cells_awake", help: "Cells alive." }),
+    breakers: exposition.gauge({
+      name: "airlock_breaker_state",
+      help: "State of a plugin's circuit breaker: 0 closed, 1 half open, 2 open.",
+      labelNames: ["plugin"],
+    }),
+    quarantines: exposition.counter({
+      name: "airlock_quarantines_total",
+      help: "Plugins given up after too many failures.",
+      labelNames: ["plugin"],
+    }),
     ledgerEntries: exposition.counter({
       name: "airlock_ledger_entries_total",
       help: "Ledger entries on disk since the start.",

@@ -51,6 +51,8 @@ Deno.test("Metrics shows requests, cells, refusals and the ledger", () => {
   metrics.cellStarted({ plugin: "hello", reason: "operator" });
   metrics.cellEnded({ plugin: "hello", reason: "idle" });
   metrics.cellsAwake(3);
+  metrics.breakerChanged({ plugin: "hello", state: "half_open" });
+  metrics.pluginQuarantined("hello");
   metrics.refused("UNAUTHENTICATED");
   metrics.ledgerCommitted({ entries: 5, durationMs: 0.4 });
   metrics.ledgerCommitted({ entries: 1, durationMs: 0.4 });
@@ -59,6 +61,8 @@ Deno.test("Metrics shows requests, cells, refusals and the ledger", () => {
   assert.equal(found.get('airlock_cell_starts_total{plugin="hello",reason="operator"}'), 1);
   assert.equal(found.get('airlock_cell_ends_total{plugin="hello",reason="idle"}'), 1);
   assert.equal(found.get("airlock_cells_awake"), 3);
+  assert.equal(found.get('airlock_breaker_state{plugin="hello"}'), 1);
+  assert.equal(found.get('airlock_quarantines_total{plugin="hello"}'), 1);
   assert.equal(found.get('airlock_refusals_total{code="UNAUTHENTICATED"}'), 1);
   assert.equal(found.get("airlock_ledger_entries_total"), 6);
   assert.equal(found.get('airlock_ledger_batch_entries_bucket{le="1"}'), 1);

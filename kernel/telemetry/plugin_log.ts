@@ -29,6 +29,8 @@ export interface PluginLogLine {
   readonly text: string;
   /** Bytes that were dropped in place of this line; 0 on an ordinary one. */
   readonly droppedBytes: number;
+  /** Why they were; null on an ordinary line. */
+  readonly code: "LIMIT_LOG" | null;
 }
 
 export interface PluginLog {
@@ -69,7 +71,7 @@ export function createPluginLog({ linesMax, bytesPerSecond, nowMs }: PluginLogOp
   };
 
   function emit(source: LogSource, level: PluginLogLevel, bytes: Uint8Array): void {
-    ring.push({ atMs: nowMs(), source, level, text: decodePrintable(bytes), droppedBytes: 0 });
+    ring.push({ atMs: nowMs(), source, level, text: decodePrintable(bytes), droppedBytes: 0, code: null });
   }
 
   function endLine(source: LogSource, level: PluginLogLevel): void {
@@ -164,7 +166,8 @@ function createRing(linesMax: number) {
       const continues = last !== undefined && last.droppedBytes > 0;
       if (continues) nextSeq--;
       const droppedBytes = bytes + (continues ? last.droppedBytes : 0);
-      push({ atMs, source, level: "warning", text: `… dropped ${droppedBytes} bytes`, droppedBytes });
+      const text = `… dropped ${droppedBytes} bytes`;
+      push({ atMs, source, level: "warning", text, droppedBytes, code: "LIMIT_LOG" });
     },
     read(after: number, limit: number): PluginLogLine[] {
       const lines: PluginLogLine[] = [];

@@ -52,6 +52,7 @@ Deno.test("PluginLog stands a count where it dropped bytes, and takes more as ti
   log.write("stderr", encode("more\n"));
   assert.deepEqual(texts(log), ["12345678", "a", "… dropped 11 bytes"]);
   assert.equal(log.lines()[2]?.droppedBytes, 11);
+  assert.deepEqual(log.lines().map(({ code }) => code), [null, null, "LIMIT_LOG"]);
   clock.nowMs += 500;
   log.write("stdout", encode("next\n"));
   clock.nowMs -= 10_000;

@@ -1,0 +1,107 @@
+import { deepEqual, equal, ok } from "node:assert/strict";
+import fc from "fast-check";
+import { problemCodes } from "../../schemas/problem.ts";
+import { Breaker, type BreakerState, type Outcome, outcomeOf } from "./breaker.ts";
+
+function setUp({ failuresMax = 3, openMs = 1_000 } = {}) {
+  const clock = { nowMs: 0 };
+  const changes: BreakerState[] = [];
+  const breaker = new Breaker({
+    failuresMax,
+    openMs,
+    nowMs: () => clock.nowMs,
+    onChange: (state) => changes.push(state),
+  });
+  const call = (outcome: Outcome) => breaker.enter()!.done(outcome);
+  return { clock, changes, breaker, call };
+}
+
+Deno.test("Breaker opens after failures in a row, and says when to come again", () => {
+  const { breaker, call, changes, clock } = setUp();
+  for (const outcome of ["failure", "failure", "success", "failure", "failure"] as const) call(outcome);
+  equal(breaker.state, "closed");
+  call("failure");
+  deepEqual([breaker.state, breaker.enter(), breaker.retryAfterMs(), changes], ["open", undefined, 1_000, [
+    "open",
+  ]]);
+  clock.nowMs = 400;
+  equal(breaker.retryAfterMs(), 600);
+});
+
+Deno.test("Breaker lets one trial through when its time is up, and closes when that succeeds", () => {
+  const { breaker, call, changes, clock } = setUp({ failuresMax: 1 });
+  call("failure");
+  clock.nowMs = 1_000;
+  equal(breaker.state, "half_open");
+  const trial = breaker.enter()!;
+  equal(breaker.enter(), undefined);
+  ok(breaker.retryAfterMs() > 0);
+  trial.done("success");
+  deepEqual([breaker.state, changes], ["closed", ["open", "half_open", "closed"]]);
+});
+
+Deno.test("Breaker opens anew when the trial fails, and waits for another when it says nothing", () => {
+  const { breaker, clock, call } = setUp({ failuresMax: 1 });
+  call("failure");
+  clock.nowMs = 1_000;
+  call("neutral");
+  equal(breaker.state, "half_open");
+  call("failure");
+  deepEqual([breaker.state, breaker.retryAfterMs()], ["open", 1_000]);
+});
+
+// A call that was slow to fail must not open a breaker that a later trial has closed.
+Deno.test("Breaker has no ear for calls of an earlier state", () => {
+  const { breaker, clock, call } = setUp({ failuresMax: 1 });
+  const [slow, slower] = [breaker.enter()!, breaker.enter()!];
+  call("failure");
+  clock.nowMs = 1_000;
+  slow.done("success");
+  equal(breaker.state, "half_open");
+  call("success");
+  slower.done("failure");
+  equal(breaker.state, "closed");
+});
+
+Deno.test("Breaker.reset() closes it and forgets the failures", () => {
+  const { breaker, call } = setUp({ failuresMax: 2 });
+  call("failure");
+  breaker.reset();
+  call("failure");
+  equal(breaker.state, "closed");
+  call("failure");
+  equal(breaker.state, "open");
+  breaker.reset();
+  equal(breaker.state, "closed");
+});
+
+Deno.test("Breaker lets nothing through while open and at most one call while half open", () => {
+  const step = fc.record({
+    afterMs: fc.integer({ min: 0, max: 700 }),
+    outcome: fc.constantFrom<Outcome>("success", "failure", "neutral"),
+    settles: fc.boolean(),
+  });
+  fc.assert(fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+    const { breaker, clock } = setUp({ failuresMax: 2 });
+    let trials = 0;
+    for (const { afterMs, outcome, settles } of steps) {
+      clock.nowMs += afterMs;
+      const before = breaker.state;
+      const permit = breaker.enter();
+      if (before === "open") equal(permit, undefined);
+      if (before !== "half_open") trials = 0;
+      else if (permit !== undefined) equal(++trials, 1);
+      if (permit === undefined || !settles) continue;
+      permit.done(outcome);
+      trials = 0;
+    }
+  }));
+});
+
+Deno.test("outcomeOf() holds limits, crashes and failed actions against the plugin, and nothing else", () => {
+  const failures = problemCodes.filter((code) => outcomeOf(code) === "failure");
+  const others = problemCodes.filter((code) => code.startsWith("LIMIT_") && !failures.includes(code));
+  deepEqual(others, ["LIMIT_LOG"]);
+  equal(outcomeOf("INPUT_INVALID"), "neutral");
+  equal(outcomeOf("CANCELLED"), "neutral");
+});
