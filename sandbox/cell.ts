@@ -72,6 +72,8 @@ function readStdin(): string {
 /** One plugin's cell: its Worker on one side, the kernel on the other. */
 class Cell {
   readonly #calls = new Map<number, string>();
+  /** Ids of questions for the plugin's health. */
+  readonly #healthChecks = new Set<number>();
   readonly #encoder = new TextEncoder();
   readonly #decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   #setup: CellSetup | undefined;
@@ -127,9 +129,12 @@ class Cell {
         return this.#call(message, this.#decoder.decode(frame.body));
       case "ping":
         return this.#send({ type: "pong", nonce: message.nonce });
+      case "health":
+        this.#healthChecks.add(message.id);
+        this.#toGuest.push(message);
+        return;
       case "cancel":
       case "credit":
-      case "health":
       case "stop":
         this.#toGuest.push(message);
     }
@@ -211,6 +216,9 @@ class Cell {
           ...(message.fields === undefined ? {} : { fields: clip(message.fields) }),
         });
     }
+    if (message.type === "result" || message.type === "error") {
+      if (this.#healthChecks.delete(message.id)) return this.#health(message);
+    }
     if (!this.#calls.has(message.id)) return this.#refuseMessage("it answers a call that is not under way");
     switch (message.type) {
       case "result":
@@ -227,6 +235,12 @@ class Cell {
           note: message.note.slice(0, 1_024).toWellFormed(),
         });
     }
+  }
+
+  #health(answer: Extract<FromGuest, { type: "result" | "error" }>): void {
+    const { id } = answer;
+    if (answer.type === "error") return this.#fail(id, "ACTION_FAILED", answer.message);
+    this.#send({ type: "result", id });
   }
 
   #result(id: number, json: string): void {

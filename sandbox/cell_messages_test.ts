@@ -33,6 +33,7 @@ const fitting: Record<(typeof names)[number], Record<string, unknown>[]> = {
     { type: "cancel", id: 1 },
     { type: "credit", id: 1, chars: 0 },
     { type: "ping", nonce: 0 },
+    { type: "health", id: 1 },
     { type: "stop" },
   ],
   fromGuest: [

@@ -11,20 +11,7 @@
  * @module
  */
 
-export interface Clock {
-  /** Never goes back. */
-  nowMs(): number;
-  /** Returns what cancels it. */
-  setTimer(fire: () => void, inMs: number): () => void;
-}
-
-const systemClock: Clock = {
-  nowMs: () => performance.now(),
-  setTimer: (fire, inMs) => {
-    const timer = setTimeout(fire, inMs);
-    return () => clearTimeout(timer);
-  },
-};
+import { type Clock, systemClock } from "./clock.ts";
 
 export class Deadlines implements Disposable {
   readonly #dueMs = new Map<number, number>();
@@ -32,7 +19,7 @@ export class Deadlines implements Disposable {
   #firesAtMs = Infinity;
 
   /** `overdue` is told each id once, when its time is up; its deadline is then gone. */
-  constructor(private readonly overdue: (id: number) => void, private readonly clock = systemClock) {}
+  constructor(private readonly overdue: (id: number) => void, private readonly clock: Clock = systemClock) {}
 
   /** Replaces the deadline of `id`. */
   set(id: number, inMs: number): void {

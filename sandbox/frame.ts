@@ -23,6 +23,7 @@ export class FrameError extends Error {
 
 const headBytes = 6;
 const envelopeBytesMax = 65_535;
+const partBytesMin = 1_024;
 const emptyBody = new Uint8Array(0);
 
 /** Throws {@linkcode FrameError} when the envelope or the frame is above its limit. */
@@ -102,9 +103,22 @@ export class FrameReader {
     return frames;
   }
 
+  /** Fills the last part before it begins another: a part for each chunk of one byte would weigh a hundred. */
   #hold(chunk: Uint8Array): void {
-    this.#pending.push(chunk.slice());
     this.#pendingBytes += chunk.length;
+    let rest = chunk;
+    const last = this.#pending.at(-1);
+    if (last !== undefined) {
+      const taken = rest.subarray(0, last.buffer.byteLength - last.byteOffset - last.length);
+      const grown = new Uint8Array(last.buffer, last.byteOffset, last.length + taken.length);
+      grown.set(taken, last.length);
+      this.#pending[this.#pending.length - 1] = grown;
+      rest = rest.subarray(taken.length);
+    }
+    if (rest.length === 0) return;
+    const part = new Uint8Array(Math.max(rest.length, partBytesMin));
+    part.set(rest);
+    this.#pending.push(part.subarray(0, rest.length));
   }
 
   #joined(): Uint8Array {

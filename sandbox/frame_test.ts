@@ -91,6 +91,18 @@ Deno.test("FrameReader holds no more than what arrived of a large frame", () => 
   equal(reader.heldBytes, 1_008);
 });
 
+// An array for each of them would weigh a hundred times what arrived.
+Deno.test("FrameReader holds little beside what arrived, byte by byte", () => {
+  const reader = new FrameReader(33_554_432);
+  reader.push(new Uint8Array([1, 0xff, 0, 0, 0, 2]));
+  const before = Deno.memoryUsage();
+  const byte = new Uint8Array(1);
+  for (let count = 0; count < 500_000; count++) reader.push(byte);
+  const { heapUsed, external } = Deno.memoryUsage();
+  equal(reader.heldBytes, 500_006);
+  ok(heapUsed + external - before.heapUsed - before.external < 50_000_000);
+});
+
 Deno.test("FrameReader gives the frames before a bad one in the chunks before it, and none after", () => {
   const reader = new FrameReader(frameBytesMax);
   equal(reader.push(encodeFrame({ type: "good" })).length, 1);

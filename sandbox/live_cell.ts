@@ -1,5 +1,5 @@
 /**
- * The kernel's end of one cell: its calls, their deadlines, and its end.
+ * The kernel's end of one cell: its connection, its calls, its pauses, and its end.
  *
  * Whatever arrives is the plugin's word: envelopes are parsed, bytes become an output only when they are
  * exactly one JSON value, and a cell that breaks the protocol is killed. Every call ends: with its answer,
@@ -7,41 +7,19 @@
  *
  * @module
  */
-import { type FromCell, fromCellSchema, type ToCell, tokenOverheadChars } from "../schemas/cell_protocol.ts";
-import { isJson } from "../schemas/is_json.ts";
+import { type FromCell, fromCellSchema, type ToCell } from "../schemas/cell_protocol.ts";
 import { ProblemError } from "../schemas/problem.ts";
-import { Deadlines } from "./deadlines.ts";
-import { type Frame, FrameError, FrameReader } from "./frame.ts";
+import type { ReportedCalls } from "./calls_report.ts";
+import { causeOfEnd, causeOfKill, type CellEnd, isCodeOfCalls, type ProcessEnd } from "./cell_end.ts";
+import { type Frame, FrameError } from "./frame.ts";
+import { readFrames } from "./frame_loop.ts";
 import { FrameWriter } from "./frame_writer.ts";
+import { HealthCheck } from "./health_check.ts";
+import { type BeatingCell, Pulse } from "./heartbeat.ts";
+import { type CellCall, PendingCalls } from "./pending_calls.ts";
 
-/** Receives what a call sends before its result. */
-export interface CallSink {
-  /** `json` is the text of exactly one JSON value. Resolves when the reader has taken it. */
-  token(json: string): Promise<void>;
-  progress(progress: { fraction: number; note: string }): void;
-}
-
-export interface CellCall {
-  readonly action: string;
-  readonly request: string;
-  /** UTF-8 of exactly one JSON value. */
-  readonly input: Uint8Array;
-  readonly wallMs: number;
-  readonly signal: AbortSignal;
-  readonly sink?: CallSink;
-}
-
-/** What became of the process. */
-export interface CellEnd {
-  /** The error that the calls under way were given. */
-  readonly cause: ProblemError;
-  readonly exitCode: number;
-  readonly signal: string | null;
-  /** Calls that were under way. */
-  readonly calls: number;
-  /** Who ended it: the kernel or warden by a kill, the cell at the kernel's word, or nobody. */
-  readonly by: "killed" | "stopped" | "crashed";
-}
+export type { CellEnd, ProcessEnd } from "./cell_end.ts";
+export type { CallSink, CellCall } from "./pending_calls.ts";
 
 export interface LiveCellOptions {
   readonly cell: string;
@@ -51,63 +29,95 @@ export interface LiveCellOptions {
   readonly streamWindowChars: number;
   readonly queueBytesMax: number;
   readonly abortGraceMs: number;
+  readonly messagesPerSecond: number;
+  /** Ask the warden; what it did is told to the cell: `over`, `suspended`, `resumed`. */
   kill(): void;
+  suspend(): void;
+  resume(): void;
+  /** A call has begun. */
+  onCall(calls: ReportedCalls): void;
   onLog(level: "debug" | "info" | "warn" | "error", message: string): void;
 }
 
-interface PendingCall {
-  readonly call: CellCall;
-  readonly answer: PromiseWithResolvers<Uint8Array<ArrayBuffer>>;
-  /** Its deadline has passed once, and the action was told. */
-  isOverdue: boolean;
-  /** The reader of its tokens went away. */
-  isUnread: boolean;
-  /** Tokens on their way to the reader. */
-  windowChars: number;
-  /** All tokens so far. */
-  streamedBytes: number;
-  onAbort: (() => void) | undefined;
+/** The kernel's own reason to end the cell. */
+interface Fate {
+  readonly error: ProblemError;
+  /** The calls whose doing it is; all of them where it is left out. */
+  readonly culprits: readonly number[] | undefined;
 }
 
-const readBytes = 65_536;
 /** From the end of its socket to the end of its process: the kernel of the machine takes a full heap apart. */
 const hangUpGraceMs = 500;
 
-export class LiveCell {
+export class LiveCell implements BeatingCell {
   /** Resolves when the plugin is loaded; rejects when it cannot be, or the cell ends first. */
   readonly ready: Promise<void>;
   readonly ended: Promise<CellEnd>;
+  readonly pulse = new Pulse();
   readonly #ready = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<CellEnd>();
-  readonly #calls = new Map<number, PendingCall>();
-  readonly #deadlines = new Deadlines((id) => this.#overdue(id));
-  readonly #decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  readonly #calls: PendingCalls;
+  readonly #health: HealthCheck;
   #writer: FrameWriter | undefined;
   #connection: Deno.Conn | undefined;
-  #nextId = 1;
-  #fate: { error: ProblemError; culprit: number | undefined } | undefined;
+  #fate: Fate | undefined;
   /** What the plugin's code died of, in its own words. */
   #failure: string | undefined;
-  #drained: PromiseWithResolvers<void> | undefined;
   #hungUp: ReturnType<typeof setTimeout> | undefined;
+  /** From the wish to suspend it until it runs again. */
+  #suspension: PromiseWithResolvers<void> | undefined;
+  #resumption: PromiseWithResolvers<void> | undefined;
   #isReady = false;
   #isDraining = false;
   #isStopping = false;
   #isOver = false;
 
   constructor(private readonly options: LiveCellOptions) {
+    const { outputBytesMax, streamWindowChars, abortGraceMs } = options;
     this.ready = this.#ready.promise;
     this.ended = this.#ended.promise;
     this.ready.catch(() => {}); // whoever starts a cell awaits it; an end after that is told by `ended`
+    this.#calls = new PendingCalls({
+      outputBytesMax,
+      streamWindowChars,
+      abortGraceMs,
+      send: (message, body) => this.#send(message, body),
+      problem: (code, state) => this.#problem(code, state),
+      overdue: (id, error) => this.kill(error, [id]),
+    });
+    this.#health = new HealthCheck(() => {
+      const id = this.#calls.nextId();
+      this.#send({ type: "health", id });
+      return id;
+    });
   }
 
   get callsUnderWay(): number {
-    return this.#calls.size;
+    return this.#calls.count;
   }
 
-  /** False from the moment the cell is asked to stop, killed or gone. */
+  /** False from the moment the cell is to stop, killed or gone; while it is suspended; and once it is stale. */
   get takesCalls(): boolean {
-    return !this.#isOver && !this.#isDraining && this.#fate === undefined;
+    return !this.#isEnding && !this.isSuspended && !this.isStale;
+  }
+
+  get takesPings(): boolean {
+    return this.#writer !== undefined && !this.#isOver && this.#fate === undefined && !this.isSuspended &&
+      this.#hungUp === undefined;
+  }
+
+  /** From the wish to suspend it until it runs again. */
+  get isSuspended(): boolean {
+    return this.#suspension !== undefined;
+  }
+
+  /** While it was suspended a call ended without it. It is to be ended, and another to take its place. */
+  get isStale(): boolean {
+    return this.#calls.isStale;
+  }
+
+  get #isEnding(): boolean {
+    return this.#isOver || this.#isDraining || this.#fate !== undefined;
   }
 
   /** Hands over the connection that showed this cell's token, and tells the cell what to load. */
@@ -126,102 +136,146 @@ export class LiveCell {
 
   /** Rejects with ProblemError; see {@linkcode CellCall}. */
   call(call: CellCall): Promise<Uint8Array<ArrayBuffer>> {
-    if (!this.takesCalls) {
-      return Promise.reject(this.#problem("PLUGIN_CRASHED", "its cell has ended"));
-    }
+    if (!this.takesCalls) return Promise.reject(this.#refusal());
     if (this.#writer?.isFull) {
       return Promise.reject(this.#problem("QUEUE_FULL", "its cell does not take what it is sent"));
     }
-    const id = this.#nextId++;
-    const answer = Promise.withResolvers<Uint8Array<ArrayBuffer>>();
-    const pending: PendingCall = {
-      call,
-      answer,
-      isOverdue: false,
-      isUnread: false,
-      windowChars: 0,
-      streamedBytes: 0,
-      onAbort: undefined,
-    };
     try {
-      const { action, request, input, sink } = call;
-      this.#send({ type: "call", id, action, request, stream: sink !== undefined }, input);
+      const answer = this.#calls.add(call);
+      this.options.onCall(this.#calls);
+      return answer;
     } catch (error) {
       if (!(error instanceof FrameError)) throw error;
       return Promise.reject(this.#problem("BODY_TOO_LARGE", error.message));
     }
-    this.#calls.set(id, pending);
-    this.#deadlines.set(id, call.wallMs);
-    if (call.signal.aborted) this.#send({ type: "cancel", id });
-    else {
-      pending.onAbort = () => this.#send({ type: "cancel", id });
-      call.signal.addEventListener("abort", pending.onAbort, { once: true });
+  }
+
+  /** What is wrong with the plugin in its own words; `undefined` when nothing is, or it cannot be asked. */
+  health(timeoutMs: number): Promise<string | undefined> {
+    return this.takesCalls ? this.#health.run(timeoutMs) : Promise.resolve(undefined);
+  }
+
+  ping(nonce: number): void {
+    this.#send({ type: "ping", nonce });
+  }
+
+  unresponsive(silentMs: number): void {
+    const state = `its cell gave no sign of life for ${Math.round(silentMs)} ms`;
+    this.kill(this.#problem("PLUGIN_UNRESPONSIVE", state));
+  }
+
+  /**
+   * No CPU at all until `resume`. Calls under way stay, and their time runs on; new ones are refused. Resolves
+   * when it is so. Rejects with ProblemError when the cell ends or is about to.
+   */
+  suspend(): Promise<void> {
+    if (this.#isEnding) return Promise.reject(this.#refusal());
+    if (this.#resumption !== undefined) return this.#resumption.promise.then(() => this.suspend());
+    if (this.#suspension === undefined) {
+      this.#suspension = createWait();
+      this.#calls.suspend();
+      this.#health.release();
+      this.options.suspend();
     }
-    return answer.promise;
+    return this.#suspension.promise;
+  }
+
+  /** Resolves when the cell runs again. Rejects with ProblemError when it ends. */
+  resume(): Promise<void> {
+    if (this.#isEnding) return Promise.reject(this.#refusal());
+    if (this.#suspension === undefined) return Promise.resolve();
+    if (this.#resumption === undefined) {
+      this.#resumption = createWait();
+      this.options.resume();
+    }
+    return this.#resumption.promise;
+  }
+
+  /** The process is suspended: told by the warden. */
+  suspended(): void {
+    this.#suspension?.resolve();
+  }
+
+  /** The process runs again: told by the warden. */
+  resumed(): void {
+    const wait = this.#resumption;
+    if (wait === undefined) return;
+    this.#suspension = undefined;
+    this.#resumption = undefined;
+    this.#calls.resume();
+    wait.resolve();
   }
 
   /** Takes no more calls. Resolves when those under way are answered, or the cell has ended. */
   drain(): Promise<void> {
     this.#isDraining = true;
-    if (this.#calls.size > 0) this.#drained ??= Promise.withResolvers<void>();
-    return this.#drained?.promise ?? Promise.resolve();
+    if (this.isSuspended) this.#killStopped();
+    return this.#calls.drained();
   }
 
   /** Asks the plugin to end. The caller waits for `ended`, and kills when it takes too long. */
   stop(): void {
     this.#isDraining = true;
     if (this.#isOver || this.#isStopping) return;
+    // What is suspended cannot be asked, and waking it to be told to end would run it against an order.
+    if (this.isSuspended) return this.#killStopped();
     this.#isStopping = true;
     this.#send({ type: "stop" });
   }
 
-  /** Ends the process. `culprit` is the id of the call whose fault it is; it alone gets `error`'s code. */
-  kill(error: ProblemError, culprit?: number): void {
+  #killStopped(): void {
+    this.kill(this.#problem("PLUGIN_STOPPED", "it was stopped"));
+  }
+
+  /**
+   * Ends the process. The calls named by `culprits` get `error`, others PLUGIN_CRASHED; where none are named
+   * all get it, if it is an error of calls.
+   */
+  kill(error: ProblemError, culprits?: readonly number[]): void {
     if (this.#isOver) return;
-    this.#fate ??= { error, culprit };
+    this.#fate ??= { error, culprits };
     this.options.kill();
   }
 
   /** The process has ended: told by the warden, once. */
-  over(end: { exitCode: number; signal: string | null; killed: string | null }): void {
+  over(end: ProcessEnd): void {
     if (this.#isOver) return;
     this.#isOver = true;
     clearTimeout(this.#hungUp);
-    this.#deadlines[Symbol.dispose]();
     this.#writer?.close();
     this.#connection?.close();
-    const cause = this.#fate?.error ?? this.#causeOf(end);
-    const calls = this.#calls.size;
-    for (const id of [...this.#calls.keys()]) {
-      const isBystander = this.#fate?.culprit !== undefined && this.#fate.culprit !== id;
-      this.#settle(id, isBystander ? this.#problem("PLUGIN_CRASHED", `another call ended its cell`) : cause);
-    }
+    const calls = this.#calls.count;
+    const { error, culprits } = this.#fateBy(end);
+    this.#calls.end((id) => this.#errorOf(id, error, culprits));
+    this.#health.release();
     const by = this.#fate !== undefined || end.killed !== null
       ? "killed"
       : this.#isStopping
       ? "stopped"
       : "crashed";
-    this.#ready.reject(cause);
-    this.#drained?.resolve();
-    this.#ended.resolve({ cause, exitCode: end.exitCode, signal: end.signal, calls, by });
+    for (const wait of [this.#ready, this.#suspension, this.#resumption]) wait?.reject(error);
+    this.#ended.resolve({ cause: error, exitCode: end.exitCode, signal: end.signal, calls, by });
   }
 
-  #causeOf({ exitCode, signal, killed }: { exitCode: number; signal: string | null; killed: string | null }) {
-    // Wrappers report a signal as 128 + its number.
-    if (killed === "LIMIT_MEMORY") {
-      return this.#problem("LIMIT_MEMORY", "the cell used more memory than it may");
+  /** A limit that the warden held comes first: it ended the process before the kernel's own wish did. */
+  #fateBy(end: ProcessEnd): Fate {
+    const limit = causeOfKill(end);
+    if (limit === undefined && this.#fate !== undefined) return this.#fate;
+    const cause = limit ?? causeOfEnd(end, { failure: this.#failure, isStopping: this.#isStopping });
+    return { error: this.#problem(cause.code, cause.state), culprits: cause.culprits };
+  }
+
+  #errorOf(id: number, error: ProblemError, culprits: Fate["culprits"]): ProblemError {
+    if (culprits?.includes(id) === false) {
+      return this.#problem("PLUGIN_CRASHED", "another call ended its cell");
     }
-    if (signal === "SIGTRAP" || exitCode === 128 + 5) {
-      return this.#problem("LIMIT_MEMORY", "the heap of the plugin is full");
-    }
-    if (signal === "SIGXFSZ" || exitCode === 128 + 25) {
-      return this.#problem("LIMIT_DISK", "the plugin wrote a file above its limit");
-    }
-    if (this.#failure !== undefined) {
-      return this.#problem("PLUGIN_CRASHED", `its code failed: ${this.#failure}`);
-    }
-    if (this.#isStopping) return this.#problem("PLUGIN_STOPPED", "it was stopped");
-    return this.#problem("PLUGIN_CRASHED", `its cell ended with ${signal ?? `exit code ${exitCode}`}`);
+    return isCodeOfCalls(error.code) ? error : new ProblemError("PLUGIN_CRASHED", error.message);
+  }
+
+  /** Why it takes no calls. */
+  #refusal(): ProblemError {
+    if (!this.#isOver && this.isSuspended) return this.#problem("PLUGIN_STOPPED", "its cell is suspended");
+    return this.#problem("PLUGIN_CRASHED", "its cell has ended");
   }
 
   #problem(code: ProblemError["code"], state: string): ProblemError {
@@ -235,28 +289,14 @@ export class LiveCell {
     this.#writer?.send(message, body);
   }
 
-  #overdue(id: number): void {
-    const pending = this.#calls.get(id);
-    if (pending === undefined) return;
-    if (pending.isOverdue) return this.kill(this.#tooLong(pending.call), id);
-    pending.isOverdue = true;
-    this.#send({ type: "cancel", id });
-    this.#deadlines.set(id, this.options.abortGraceMs);
-  }
-
-  #tooLong({ action, wallMs }: CellCall): ProblemError {
-    return this.#problem("LIMIT_WALL", `action "${action}" took more than ${wallMs} ms`);
-  }
-
   async #read(connection: Deno.Conn): Promise<void> {
-    const frames = new FrameReader(this.options.frameBytesMax);
-    const chunk = new Uint8Array(readBytes);
+    const { frameBytesMax, messagesPerSecond } = this.options;
+    const onFrame = (frame: Frame) => this.#receive(frame);
     try {
-      for (;;) {
-        const read = await connection.read(chunk);
-        if (read === null) return this.#lost(undefined);
-        for (const frame of frames.push(chunk.subarray(0, read))) this.#receive(frame);
-      }
+      const end = await readFrames(connection, { frameBytesMax, messagesPerSecond, onFrame });
+      if (end === "closed") return this.#lost(undefined);
+      const state = `its cell sent more than ${messagesPerSecond} messages a second`;
+      this.kill(this.#problem("LIMIT_MESSAGES", state));
     } catch (error) {
       this.#lost(error);
     }
@@ -291,89 +331,27 @@ export class LiveCell {
         return;
       case "log":
         return this.options.onLog(message.level, withFields(message.message, message.fields));
-      case "stopped":
       case "pong":
+        if (!this.pulse.answer(message.nonce)) throw new Error("it answered a ping that was not sent");
+        return;
+      case "stopped":
         return;
       case "hello":
         throw new Error("it greeted twice");
-    }
-    const pending = this.#calls.get(message.id);
-    // The answer to a call that is over: it crossed its own end on the way.
-    if (pending === undefined) return;
-    switch (message.type) {
       case "result":
-        if (pending.isOverdue) return this.#settle(message.id, this.#tooLong(pending.call));
-        return this.#result(message.id, frame.body);
-      case "error": {
-        const { id, code, message: detail, errors } = message;
-        return this.#settle(id, this.#answerProblem(pending, code, detail, errors));
-      }
-      case "token":
-        return this.#token(message.id, pending, frame.body);
-      case "progress":
-        return pending.call.sink?.progress({ fraction: message.fraction, note: message.note });
+        if (this.#health.answer(message.id, undefined)) return;
+        break;
+      case "error":
+        if (this.#health.answer(message.id, message.message)) return;
     }
+    this.#calls.receive(message, frame.body);
   }
+}
 
-  #answerProblem(
-    { call, isOverdue, isUnread }: PendingCall,
-    code: ProblemError["code"],
-    detail: string,
-    errors?: { path: string; message: string }[],
-  ): ProblemError {
-    if (isOverdue) return this.#tooLong(call);
-    if (code === "ACTION_FAILED" && (isUnread || call.signal.aborted)) {
-      return this.#problem("CANCELLED", `the caller of action "${call.action}" went away`);
-    }
-    return new ProblemError(code, detail, errors === undefined ? {} : { errors });
-  }
-
-  #result(id: number, body: Uint8Array<ArrayBuffer>): void {
-    if (body.length > this.options.outputBytesMax) {
-      return this.#settle(id, this.#problem("LIMIT_OUTPUT", `its output has ${body.length} bytes`));
-    }
-    if (!isJson(body)) {
-      return this.#settle(id, this.#problem("OUTPUT_INVALID", "its output is not one JSON value"));
-    }
-    this.#settle(id, body);
-  }
-
-  #token(id: number, pending: PendingCall, body: Uint8Array): void {
-    if (!isJson(body)) {
-      return this.#settle(id, this.#problem("OUTPUT_INVALID", "a token is not one JSON value"));
-    }
-    const json = this.#decoder.decode(body);
-    const { sink } = pending.call;
-    if (sink === undefined) throw new Error("it streams to a call that asked for no stream");
-    const { outputBytesMax, streamWindowChars } = this.options;
-    // The guest holds back by itself, with later news of its reader than there is here.
-    if (pending.windowChars > streamWindowChars) throw new Error("it streams without waiting for its reader");
-    pending.streamedBytes += body.length;
-    if (pending.streamedBytes > outputBytesMax) {
-      this.#send({ type: "cancel", id });
-      return this.#settle(id, this.#problem("LIMIT_OUTPUT", `its tokens are above ${outputBytesMax} bytes`));
-    }
-    const chars = json.length + tokenOverheadChars;
-    pending.windowChars += chars;
-    sink.token(json).then(() => {
-      pending.windowChars -= chars;
-      this.#send({ type: "credit", id, chars });
-    }, () => {
-      pending.isUnread = true;
-      this.#send({ type: "cancel", id });
-    });
-  }
-
-  #settle(id: number, answer: Uint8Array<ArrayBuffer> | ProblemError): void {
-    const pending = this.#calls.get(id);
-    if (pending === undefined) return;
-    this.#calls.delete(id);
-    this.#deadlines.delete(id);
-    if (pending.onAbort !== undefined) pending.call.signal.removeEventListener("abort", pending.onAbort);
-    if (answer instanceof ProblemError) pending.answer.reject(answer);
-    else pending.answer.resolve(answer);
-    if (this.#calls.size === 0) this.#drained?.resolve();
-  }
+function createWait(): PromiseWithResolvers<void> {
+  const wait = Promise.withResolvers<void>();
+  wait.promise.catch(() => {}); // whoever asked for it waits; it rejects at the end of the cell, also unasked
+  return wait;
 }
 
 function withFields(message: string, fields: string | undefined): string {

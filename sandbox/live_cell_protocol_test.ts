@@ -6,86 +6,11 @@
  */
 import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
 import fc from "fast-check";
-import { type ToCell, toCellSchema, tokenOverheadChars } from "../schemas/cell_protocol.ts";
+import { tokenOverheadChars } from "../schemas/cell_protocol.ts";
 import type { ProblemCode } from "../schemas/problem.ts";
-import { encodeFrame, type Frame, FrameReader } from "./frame.ts";
-import { type CellCall, LiveCell, type LiveCellOptions } from "./live_cell.ts";
-
-const bytesOf = (text: string) => new TextEncoder().encode(text);
-
-interface Setup extends AsyncDisposable {
-  readonly cell: LiveCell;
-  readonly logs: string[];
-  /** How often the process was asked to be killed; the first time resolves `killed`. */
-  readonly kills: { count: number };
-  readonly killed: Promise<void>;
-  send(envelope: unknown, body?: Uint8Array): Promise<void>;
-  sendBytes(bytes: Uint8Array): Promise<void>;
-  /** The next message of the kernel. */
-  next(): Promise<ToCell>;
-  call(more?: Partial<CellCall>): Promise<Uint8Array>;
-}
-
-/** A cell that is ready. The far end of its socket is the test's. */
-async function connect(options: Partial<LiveCellOptions> = {}): Promise<Setup> {
-  const folder = await Deno.makeTempDir({ prefix: "cell-" });
-  const listener = Deno.listen({ transport: "unix", path: `${folder}/s` });
-  const far = await Deno.connect({ transport: "unix", path: `${folder}/s` });
-  const killed = Promise.withResolvers<void>();
-  const kills = { count: 0 };
-  const logs: string[] = [];
-  const cell = new LiveCell({
-    ...{ cell: "1", plugin: "echo", frameBytesMax: 65_536, outputBytesMax: 16_384, queueBytesMax: 65_536 },
-    ...{ streamWindowChars: 2_048, abortGraceMs: 10, ...options },
-    kill() {
-      kills.count++;
-      killed.resolve();
-    },
-    onLog: (level, message) => logs.push(`${level} ${message}`),
-  });
-  cell.connect(await listener.accept(), bytesOf("{}"));
-  listener.close();
-  await Deno.remove(folder, { recursive: true });
-  const frames: Frame[] = [];
-  const reader = new FrameReader(65_536);
-  const chunk = new Uint8Array(65_536);
-  const sendBytes = async (bytes: Uint8Array) => {
-    for (let at = 0; at < bytes.length;) at += await far.write(bytes.subarray(at));
-  };
-  const send = (envelope: unknown, body?: Uint8Array) => sendBytes(encodeFrame(envelope, body));
-  const next = async (): Promise<ToCell> => {
-    while (frames.length === 0) {
-      const read = await far.read(chunk);
-      if (read === null) throw new Error("the kernel closed the connection");
-      frames.push(...reader.push(chunk.subarray(0, read)));
-    }
-    return toCellSchema.parse(frames.shift()?.envelope);
-  };
-  deepEqual(await next(), { type: "setup" });
-  await send({ type: "ready" });
-  await cell.ready;
-  return {
-    ...{ cell, logs, kills, killed: killed.promise, send, sendBytes, next },
-    call: (more = {}) => {
-      const { signal } = new AbortController();
-      return cell.call({
-        action: "run",
-        request: "r",
-        input: bytesOf("{}"),
-        wallMs: 60_000,
-        signal,
-        ...more,
-      });
-    },
-    async [Symbol.asyncDispose]() {
-      far.close();
-      cell.over({ exitCode: 0, signal: null, killed: "asked" });
-      await cell.ended;
-    },
-  };
-}
-
-const end = { exitCode: 137, signal: "SIGKILL", killed: "asked" };
+import { encodeFrame } from "./frame.ts";
+import type { LiveCell } from "./live_cell.ts";
+import { bytesOf, connectPeer, endOf, killedEnd } from "./testing_peer.ts";
 
 const violations: [what: string, bytes: Uint8Array][] = [
   ["a frame that claims 4 GB", new Uint8Array([0xff, 0xff, 0xff, 0xff, 0, 2, 0x7b, 0x7d])],
@@ -110,12 +35,12 @@ const violations: [what: string, bytes: Uint8Array][] = [
 ];
 for (const [what, bytes] of violations) {
   Deno.test(`LiveCell kills a cell that sends ${what}, and its calls fail`, async () => {
-    await using setup = await connect();
+    await using setup = await connectPeer();
     const calls = [setup.call(), setup.call()];
     await setup.sendBytes(bytes);
     await setup.killed;
     equal(setup.cell.takesCalls, false);
-    setup.cell.over(end);
+    setup.cell.over(killedEnd);
     for (const call of calls) {
       await rejects(call, { code: "PLUGIN_CRASHED", message: /its cell broke the protocol/ });
     }
@@ -128,10 +53,10 @@ for (const [what, bytes] of violations) {
 Deno.test("LiveCell outlives any bytes that a cell sends, and every call ends with it", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(fc.uint8Array({ maxLength: 80 }), { maxLength: 8 }), async (chunks) => {
-      await using setup = await connect({ frameBytesMax: 256 });
+      await using setup = await connectPeer({ frameBytesMax: 256 });
       const call = setup.call().then(() => "answered", () => "failed");
       for (const chunk of chunks) await setup.sendBytes(chunk);
-      setup.cell.over(end);
+      setup.cell.over(killedEnd);
       equal(await call, "failed");
     }),
     { numRuns: 50 },
@@ -151,7 +76,7 @@ const outputs: [bytes: Uint8Array, code: ProblemCode | undefined][] = [
   [bytesOf(JSON.stringify("x".repeat(16_383))), "LIMIT_OUTPUT"],
 ];
 Deno.test("LiveCell takes an output only if it is exactly one JSON value, and as the bytes it is", async () => {
-  await using setup = await connect();
+  await using setup = await connectPeer();
   for (const [index, [bytes, code]] of outputs.entries()) {
     const call = setup.call();
     await setup.send({ type: "result", id: index + 1 }, bytes);
@@ -162,7 +87,7 @@ Deno.test("LiveCell takes an output only if it is exactly one JSON value, and as
 });
 
 Deno.test("LiveCell drops answers to calls that are over or were never made", async () => {
-  await using setup = await connect();
+  await using setup = await connectPeer();
   await setup.send({ type: "result", id: 1 }, bytesOf('"early"'));
   const call = setup.call();
   for (const id of [2, 3, 2 ** 53 - 1]) await setup.send({ type: "result", id }, bytesOf('"other"'));
@@ -175,7 +100,7 @@ Deno.test("LiveCell drops answers to calls that are over or were never made", as
 });
 
 Deno.test("LiveCell passes on an error of the action, with its faults", async () => {
-  await using setup = await connect();
+  await using setup = await connectPeer();
   const call = setup.call();
   const errors = [{ path: "/n", message: "must be a number" }];
   await setup.send({ type: "error", id: 1, code: "INPUT_INVALID", message: "Cannot call", errors });
@@ -183,20 +108,20 @@ Deno.test("LiveCell passes on an error of the action, with its faults", async ()
 });
 
 Deno.test("LiveCell cancels a call at its deadline, then kills: the culprit has run out of time, others crashed", async () => {
-  await using setup = await connect();
+  await using setup = await connectPeer();
   const bystander = setup.call();
   const culprit = setup.call({ wallMs: 20 });
   equal((await setup.next()).type, "call");
   equal((await setup.next()).type, "call");
   deepEqual(await setup.next(), { type: "cancel", id: 2 });
   await setup.killed;
-  setup.cell.over(end);
+  setup.cell.over(killedEnd);
   await rejects(culprit, { code: "LIMIT_WALL", message: /action "run" took more than 20 ms/ });
   await rejects(bystander, { code: "PLUGIN_CRASHED", message: /another call ended its cell/ });
 });
 
 Deno.test("LiveCell fails a call that ends after its deadline, and does not kill a cell that answers before the kill", async () => {
-  await using setup = await connect({ abortGraceMs: 10_000 });
+  await using setup = await connectPeer({ abortGraceMs: 10_000 });
   const call = setup.call({ wallMs: 20 });
   equal((await setup.next()).type, "call");
   deepEqual(await setup.next(), { type: "cancel", id: 1 });
@@ -211,7 +136,7 @@ Deno.test("LiveCell fails a call that ends after its deadline, and does not kill
 });
 
 Deno.test("LiveCell tells the cell that a caller went away, before and during the call", async () => {
-  await using setup = await connect();
+  await using setup = await connectPeer();
   const controller = new AbortController();
   const during = setup.call({ signal: controller.signal });
   equal((await setup.next()).type, "call");
@@ -249,7 +174,7 @@ function createReader() {
 }
 
 Deno.test("LiveCell gives credit for a token when its reader took it, and cancels when the reader left", async () => {
-  await using setup = await connect();
+  await using setup = await connectPeer();
   const reader = createReader();
   const call = setup.call({ sink: reader.sink });
   equal((await setup.next()).type, "call");
@@ -264,7 +189,7 @@ Deno.test("LiveCell gives credit for a token when its reader took it, and cancel
 
 Deno.test("LiveCell kills a cell whose tokens do not wait for their reader, however small they are", async () => {
   for (const json of ["1", JSON.stringify("x".repeat(1_000))]) {
-    await using setup = await connect({ outputBytesMax: 1_000_000 });
+    await using setup = await connectPeer({ outputBytesMax: 1_000_000 });
     const reader = createReader();
     const call = setup.call({ sink: reader.sink });
     for (let count = 0; count < 10; count++) {
@@ -272,13 +197,13 @@ Deno.test("LiveCell kills a cell whose tokens do not wait for their reader, howe
       await setup.send({ type: "token", id: 1 }, bytesOf(json)).catch(() => {});
     }
     await setup.killed;
-    setup.cell.over(end);
+    setup.cell.over(killedEnd);
     await rejects(call, { code: "PLUGIN_CRASHED", message: /streams without waiting for its reader/ });
   }
 });
 
 Deno.test("LiveCell ends a stream whose tokens are above the limit of an output, taken or not", async () => {
-  await using setup = await connect();
+  await using setup = await connectPeer();
   const json = JSON.stringify("x".repeat(998));
   const sink = { token: () => Promise.resolve(), progress() {} };
   const call = setup.call({ sink });
@@ -295,7 +220,7 @@ Deno.test("LiveCell ends a stream whose tokens are above the limit of an output,
 });
 
 Deno.test("LiveCell refuses a call above the largest frame, and goes on", async () => {
-  await using setup = await connect();
+  await using setup = await connectPeer();
   await rejects(setup.call({ input: new Uint8Array(65_536) }), { code: "BODY_TOO_LARGE" });
   const call = setup.call();
   const message = await setup.next();
@@ -305,7 +230,7 @@ Deno.test("LiveCell refuses a call above the largest frame, and goes on", async 
 });
 
 Deno.test("LiveCell.drain() takes no more calls and resolves with the last answer; stop() tells the cell", async () => {
-  await using setup = await connect();
+  await using setup = await connectPeer();
   const call = setup.call();
   equal((await setup.next()).type, "call");
   const events: string[] = [];
@@ -319,21 +244,25 @@ Deno.test("LiveCell.drain() takes no more calls and resolves with the last answe
   setup.cell.stop();
   deepEqual(await setup.next(), { type: "stop" });
   await setup.send({ type: "stopped" });
-  setup.cell.over({ exitCode: 0, signal: null, killed: null });
+  setup.cell.over(endOf({ exitCode: 0, signal: null, killed: null }));
   equal((await setup.cell.ended).by, "stopped");
 });
 
 const ends: [what: string, end: Parameters<LiveCell["over"]>[0], code: ProblemCode][] = [
-  ["the warden for its memory", { exitCode: -1, signal: "SIGKILL", killed: "LIMIT_MEMORY" }, "LIMIT_MEMORY"],
-  ["a full heap", { exitCode: -1, signal: "SIGTRAP", killed: null }, "LIMIT_MEMORY"],
-  ["a full heap behind a wrapper", { exitCode: 133, signal: null, killed: null }, "LIMIT_MEMORY"],
-  ["a file above its limit", { exitCode: 153, signal: null, killed: null }, "LIMIT_DISK"],
-  ["itself", { exitCode: -1, signal: "SIGKILL", killed: null }, "PLUGIN_CRASHED"],
-  ["an exit", { exitCode: 3, signal: null, killed: null }, "PLUGIN_CRASHED"],
+  [
+    "the warden for its memory",
+    endOf({ exitCode: -1, signal: "SIGKILL", killed: "LIMIT_MEMORY" }),
+    "LIMIT_MEMORY",
+  ],
+  ["a full heap", endOf({ exitCode: -1, signal: "SIGTRAP", killed: null }), "LIMIT_MEMORY"],
+  ["a full heap behind a wrapper", endOf({ exitCode: 133, signal: null, killed: null }), "LIMIT_MEMORY"],
+  ["a file above its limit", endOf({ exitCode: 153, signal: null, killed: null }), "LIMIT_DISK"],
+  ["itself", endOf({ exitCode: -1, signal: "SIGKILL", killed: null }), "PLUGIN_CRASHED"],
+  ["an exit", endOf({ exitCode: 3, signal: null, killed: null }), "PLUGIN_CRASHED"],
 ];
 for (const [what, how, code] of ends) {
   Deno.test(`LiveCell fails the calls of a cell that was ended by ${what} with ${code}`, async () => {
-    await using setup = await connect();
+    await using setup = await connectPeer();
     const call = setup.call();
     setup.cell.over(how);
     await rejects(call, { code });
@@ -342,23 +271,23 @@ for (const [what, how, code] of ends) {
 }
 
 Deno.test("LiveCell fails the calls of a cell that was asked to stop with PLUGIN_STOPPED", async () => {
-  await using setup = await connect();
+  await using setup = await connectPeer();
   const call = setup.call();
   setup.cell.stop();
-  setup.cell.over({ exitCode: 0, signal: null, killed: null });
+  setup.cell.over(endOf({ exitCode: 0, signal: null, killed: null }));
   await rejects(call, { code: "PLUGIN_STOPPED", message: /it was stopped/ });
   equal((await setup.cell.ended).by, "stopped");
 });
 
 Deno.test("LiveCell tells what the plugin's code died of, and its log", async () => {
-  await using setup = await connect();
+  await using setup = await connectPeer();
   const call = setup.call();
   await setup.send({ type: "log", level: "warn", message: "soon", fields: '{"n":1}' });
   await setup.send({ type: "failed", message: "TypeError: x" });
   await setup.send({ type: "log", level: "error", message: "last" });
   while (setup.logs.length < 2) await new Promise((resolve) => setTimeout(resolve));
   deepEqual(setup.logs, ['warn soon {"n":1}', "error last"]);
-  setup.cell.over({ exitCode: 70, signal: null, killed: null });
+  setup.cell.over(endOf({ exitCode: 70, signal: null, killed: null }));
   await rejects(call, (error) => {
     match(String(error), /its code failed: TypeError: x/);
     return true;

@@ -1,6 +1,7 @@
 import { equal, rejects } from "node:assert/strict";
 import { encodeFrame } from "./frame.ts";
 import { LiveCell } from "./live_cell.ts";
+import { endOf } from "./testing_peer.ts";
 
 /** A cell that is ready, with one call under way; `far` is its own end of the socket. */
 async function startCell() {
@@ -17,6 +18,10 @@ async function startCell() {
     streamWindowChars: 1_024,
     queueBytesMax: 65_536,
     abortGraceMs: 10,
+    messagesPerSecond: 100_000,
+    suspend() {},
+    resume() {},
+    onCall() {},
     kill() {
       kills.count++;
       killed.resolve();
@@ -37,7 +42,7 @@ async function startCell() {
 Deno.test("LiveCell leaves a cell that hung up to its own end, which says why", async () => {
   const { far, kills, cell, call } = await startCell();
   far.close();
-  cell.over({ exitCode: 128 + 5, signal: null, killed: null });
+  cell.over(endOf({ exitCode: 128 + 5, signal: null, killed: null }));
   await rejects(call, { code: "LIMIT_MEMORY" });
   equal((await cell.ended).by, "crashed");
   equal(kills.count, 0);
@@ -48,7 +53,7 @@ Deno.test("LiveCell kills a cell that hung up and does not end", async () => {
   far.close();
   await kills.first;
   equal(cell.takesCalls, false);
-  cell.over({ exitCode: -1, signal: "SIGKILL", killed: "asked" });
+  cell.over(endOf({ exitCode: -1, signal: "SIGKILL", killed: "asked" }));
   await rejects(call, { code: "PLUGIN_CRASHED" });
   equal((await cell.ended).by, "killed");
 });

@@ -7,9 +7,14 @@
 import type { CellSetup } from "../schemas/cell_protocol.ts";
 import type { CellDescription } from "../schemas/warden_protocol.ts";
 import { ProblemError } from "../schemas/problem.ts";
+import { CallsReport } from "./calls_report.ts";
 import { CellListener } from "./cell_listener.ts";
+import { Heartbeat } from "./heartbeat.ts";
 import { LiveCell } from "./live_cell.ts";
+import { createStartedCell, type StartedCell } from "./started_cell.ts";
 import type { WardenLink } from "./warden_link.ts";
+
+export type { StartedCell } from "./started_cell.ts";
 
 export interface SandboxOptions {
   readonly socket: string;
@@ -20,6 +25,9 @@ export interface SandboxOptions {
   readonly stopTimeoutMs: number;
   readonly abortGraceMs: number;
   readonly frameBytesMax: number;
+  readonly sampleIntervalMs: number;
+  readonly heartbeatIntervalMs: number;
+  readonly heartbeatTimeoutMs: number;
   randomBytes(count: number): Uint8Array;
   log(message: string): void;
 }
@@ -33,22 +41,22 @@ export interface CellRequest {
   onLog(source: "log" | "output", level: "debug" | "info" | "warn" | "error", text: string): void;
 }
 
-export interface StartedCell {
-  readonly cell: LiveCell;
-  /** Of the cell's program as the host sees it; `null` where that is not to be had. */
-  readonly pid: number | null;
-  /** Drain → stop → kill, each with its deadline. Resolves at the end of the process. */
-  stop(): Promise<void>;
-}
-
 const queueBytesMax = 8_388_608;
 
 export class Sandbox implements AsyncDisposable {
   readonly #listener: CellListener;
   readonly #cells = new Set<StartedCell>();
+  readonly #heartbeat: Heartbeat;
+  readonly #callsReport: CallsReport;
 
   constructor(private readonly options: SandboxOptions) {
+    const { link, sampleIntervalMs, heartbeatIntervalMs, heartbeatTimeoutMs } = options;
     this.#listener = new CellListener(options);
+    this.#heartbeat = new Heartbeat({ intervalMs: heartbeatIntervalMs, timeoutMs: heartbeatTimeoutMs });
+    this.#callsReport = new CallsReport({
+      intervalMs: sampleIntervalMs,
+      report: (cell, count, ids) => link.calls(cell, count, ids),
+    });
   }
 
   /** Rejects with PLUGIN_START_FAILED, or with the limit that the plugin crossed while it was loaded. */
@@ -58,17 +66,7 @@ export class Sandbox implements AsyncDisposable {
     const id = options.randomBytes(8).toHex();
     const token = options.randomBytes(32).toHex();
     const located = Promise.withResolvers<number | null>();
-    const cell = new LiveCell({
-      cell: id,
-      plugin: request.plugin,
-      frameBytesMax: options.frameBytesMax,
-      outputBytesMax: request.setup.outputBytesMax,
-      streamWindowChars: request.setup.streamWindowChars,
-      queueBytesMax,
-      abortGraceMs: options.abortGraceMs,
-      kill: () => link.kill(id),
-      onLog: (level, text) => request.onLog("log", level, text),
-    });
+    const cell = this.#createCell(id, request);
     const { connection, forget } = this.#listener.expect(token);
     const timer = setTimeout(
       () => cell.kill(startFailed(request.plugin, `it was not ready within ${startTimeoutMs} ms`)),
@@ -77,10 +75,12 @@ export class Sandbox implements AsyncDisposable {
     link.start({ ...request.description, cell: id, token }, {
       onRefused: (message) => {
         cell.kill(startFailed(request.plugin, message));
-        cell.over({ exitCode: -1, signal: null, killed: null });
+        cell.over({ exitCode: -1, signal: null, killed: null, detail: "", calls: [] });
       },
       onLocated: located.resolve,
       onLog: (text) => request.onLog("output", "info", text),
+      onSuspended: () => cell.suspended(),
+      onResumed: () => cell.resumed(),
       onEnded: (end) => cell.over(end),
     });
     let isConnected = false;
@@ -104,23 +104,33 @@ export class Sandbox implements AsyncDisposable {
     }
   }
 
+  #createCell(id: string, { plugin, description, setup, onLog }: CellRequest): LiveCell {
+    const { link, frameBytesMax, abortGraceMs } = this.options;
+    const cell = new LiveCell({
+      cell: id,
+      plugin,
+      frameBytesMax,
+      outputBytesMax: setup.outputBytesMax,
+      streamWindowChars: setup.streamWindowChars,
+      queueBytesMax,
+      abortGraceMs,
+      messagesPerSecond: description.limits.messagesPerSecond,
+      kill: () => link.kill(id),
+      suspend: () => link.suspend(id),
+      resume: () => link.resume(id),
+      onCall: (calls) => this.#callsReport.began(id, calls),
+      onLog: (level, text) => onLog("log", level, text),
+    });
+    this.#heartbeat.add(cell);
+    void cell.ended.then(() => {
+      this.#heartbeat.delete(cell);
+      this.#callsReport.forget(id);
+    });
+    return cell;
+  }
+
   #started(plugin: string, cell: LiveCell, pid: number | null): StartedCell {
-    const started: StartedCell = {
-      cell,
-      pid,
-      stop: async () => {
-        const { stopTimeoutMs } = this.options;
-        const overdue = () =>
-          cell.kill(new ProblemError("PLUGIN_STOPPED", `Cannot call plugin "${plugin}": it was stopped`));
-        const stopTimer = setTimeout(() => cell.stop(), stopTimeoutMs);
-        const killTimer = setTimeout(overdue, 2 * stopTimeoutMs);
-        await cell.drain();
-        cell.stop();
-        await cell.ended;
-        clearTimeout(stopTimer);
-        clearTimeout(killTimer);
-      },
-    };
+    const started = createStartedCell({ plugin, cell, pid, stopTimeoutMs: this.options.stopTimeoutMs });
     this.#cells.add(started);
     void cell.ended.then(() => this.#cells.delete(started));
     return started;

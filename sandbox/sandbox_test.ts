@@ -30,6 +30,9 @@ async function createSandbox(options: { startTimeoutMs?: number } = {}) {
     ...{
       abortGraceMs: 10,
       frameBytesMax: 65_536,
+      sampleIntervalMs: 50,
+      heartbeatIntervalMs: 10_000,
+      heartbeatTimeoutMs: 10_000,
       randomBytes: (count: number) => new Uint8Array(count),
       log() {},
     },

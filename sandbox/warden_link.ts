@@ -2,24 +2,41 @@
  * The kernel's end of its pipe to the warden: asks for cells and signals, and hears of their ends.
  *
  * Each cell has one listener here from the moment it is asked for until its end is reported; nothing is
- * kept for a cell after that.
+ * kept for a cell after that. A check that is asked for is answered, or given up at its deadline.
  *
  * @module
  */
+import { ProblemError } from "../schemas/problem.ts";
 import type { CellDescription, FromWarden, ToWarden } from "../schemas/warden_protocol.ts";
+import type { ProcessEnd } from "./cell_end.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import { Deadlines } from "./deadlines.ts";
 
 /** What the warden reports of one cell. */
 export interface CellReports {
   onRefused(message: string): void;
   onLocated(pid: number | null): void;
   onLog(text: string): void;
-  onEnded(end: Omit<Extract<FromWarden, { type: "ended" }>, "type" | "cell">): void;
+  onSuspended(): void;
+  onResumed(): void;
+  onEnded(end: ProcessEnd): void;
 }
+
+/** What the warden looks at to say whether it would start a cell. */
+export type CheckedDescription = Pick<CellDescription, "tier" | "packageDir" | "dataDir" | "grants">;
+
+const checksPendingMax = 64;
+const checkTimeoutMs = 10_000;
 
 export class WardenLink {
   readonly #cells = new Map<string, CellReports>();
+  readonly #checks = new Map<number, PromiseWithResolvers<string | null>>();
+  readonly #deadlines: Deadlines;
+  #lastCheck = 0;
 
-  constructor(private readonly send: (message: ToWarden) => void) {}
+  constructor(private readonly send: (message: ToWarden) => void, clock: Clock = systemClock) {
+    this.#deadlines = new Deadlines((check) => this.#giveUp(check), clock);
+  }
 
   start(description: CellDescription, reports: CellReports): void {
     this.#cells.set(description.cell, reports);
@@ -34,16 +51,49 @@ export class WardenLink {
     this.send({ type: "kill", cell });
   }
 
+  suspend(cell: string): void {
+    this.send({ type: "suspend", cell });
+  }
+
+  resume(cell: string): void {
+    this.send({ type: "resume", cell });
+  }
+
+  /** What the cell works on: all its calls are `count`, the oldest of them `ids`. */
+  calls(cell: string, count: number, ids: number[]): void {
+    this.send({ type: "calls", cell, count, ids });
+  }
+
+  /**
+   * Why the warden would refuse a cell of this description; `null` when it would start it. Rejects with
+   * QUEUE_FULL when too many are waiting, with NOT_READY when the warden does not answer.
+   */
+  check(description: CheckedDescription): Promise<string | null> {
+    if (this.#checks.size >= checksPendingMax) {
+      const state = `${checksPendingMax} others wait for the warden's answer`;
+      return Promise.reject(new ProblemError("QUEUE_FULL", `Cannot check grants: ${state}. Try again`));
+    }
+    const check = ++this.#lastCheck;
+    const answer = Promise.withResolvers<string | null>();
+    this.#checks.set(check, answer);
+    this.#deadlines.set(check, checkTimeoutMs);
+    const { tier, packageDir, dataDir, grants } = description;
+    this.send({ type: "check", check, description: { tier, packageDir, dataDir, grants } });
+    return answer.promise;
+  }
+
   /** Takes a message of the warden. Reports on a cell that has ended are late, and dropped. */
   receive(message: Exclude<FromWarden, { type: "drain" }>): void {
-    if (message.type === "checked") return;
+    if (message.type === "checked") return this.#checked(message.check, message.fault);
     const reports = this.#cells.get(message.cell);
     if (reports === undefined) return;
     switch (message.type) {
       case "started":
-      case "suspended":
-      case "resumed":
         return;
+      case "suspended":
+        return reports.onSuspended();
+      case "resumed":
+        return reports.onResumed();
       case "refused":
         this.#cells.delete(message.cell);
         return reports.onRefused(message.message);
@@ -57,5 +107,25 @@ export class WardenLink {
         return reports.onEnded({ exitCode, signal, killed, detail, calls });
       }
     }
+  }
+
+  #checked(check: number, fault: string | null): void {
+    this.#checks.get(check)?.resolve(fault);
+    this.#forget(check);
+  }
+
+  #giveUp(check: number): void {
+    const state = `the warden did not answer within ${checkTimeoutMs} ms`;
+    this.#checks.get(check)?.reject(
+      new ProblemError("NOT_READY", `Cannot check grants: ${state}. Try again`),
+    );
+    this.#forget(check);
+  }
+
+  /** The last one takes the timer with it. */
+  #forget(check: number): void {
+    this.#checks.delete(check);
+    this.#deadlines.delete(check);
+    if (this.#checks.size === 0) this.#deadlines[Symbol.dispose]();
   }
 }

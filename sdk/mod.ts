@@ -97,9 +97,18 @@ export type StartHook = (ctx: Context) => void | Promise<void>;
 /** The optional export `stop`: called before the cell ends in good order. A cell that is killed never calls it. */
 export type StopHook = (ctx: Context) => void | Promise<void>;
 
+/**
+ * The optional export `health`: called on the interval that the manifest's `health` names. Return `false` or throw
+ * to say that the plugin is not well; what is thrown is shown to its operator. Anything else, and a plugin without
+ * this export, is well. One that does not answer within `health.timeoutMs` counts as unwell, and after several in
+ * a row its cell is ended and another is started, so keep it short.
+ */
+export type HealthHook = (ctx: Context) => boolean | void | Promise<boolean | void>;
+
 /** Everything a plugin's entrypoint may export. */
 export interface Plugin {
   readonly actions: Actions;
   readonly start?: StartHook;
   readonly stop?: StopHook;
+  readonly health?: HealthHook;
 }

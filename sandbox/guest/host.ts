@@ -26,6 +26,7 @@ interface PluginModule {
   readonly actions?: Record<string, unknown>;
   readonly start?: unknown;
   readonly stop?: unknown;
+  readonly health?: unknown;
 }
 
 interface Call {
@@ -64,7 +65,7 @@ class Guest {
         return call.wake?.();
       }
       case "health":
-        return this.#send({ type: "result", id: message.id, json: "null" });
+        return void this.#health(message.id);
       case "stop":
         return void this.#stop();
     }
@@ -105,9 +106,20 @@ class Guest {
     this.#send({ type: "stopped" });
   }
 
-  async #hook(name: "start" | "stop"): Promise<void> {
+  /** Well is what neither throws nor says `false`, and what has nothing to say. */
+  async #health(id: number): Promise<void> {
+    try {
+      if (await this.#hook("health") !== false) return this.#send({ type: "result", id, json: "null" });
+      this.#send({ type: "error", id, code: "ACTION_FAILED", message: "its health() returned false" });
+    } catch (error) {
+      this.#send({ type: "error", id, code: "ACTION_FAILED", message: describe(error) });
+    }
+  }
+
+  async #hook(name: "start" | "stop" | "health"): Promise<unknown> {
     const hook = this.#plugin[name];
-    if (typeof hook === "function") await hook(this.#context(new Abort().signal, 0, "", name));
+    if (typeof hook !== "function") return undefined;
+    return await hook(this.#context(new Abort().signal, 0, "", name));
   }
 
   #action(name: string): ((input: unknown, ctx: Context) => unknown) | undefined {
@@ -163,6 +175,13 @@ class Guest {
       if (chars > outputBytesMax) {
         await generator.return?.(undefined);
         const message = `Cannot stream more: the tokens are above ${outputBytesMax} bytes`;
+        return this.#send({ type: "error", id, code: "LIMIT_OUTPUT", message });
+      }
+      // A reader is promised that no more than the window is on its way.
+      if (call.stream && json.length > streamWindowChars) {
+        await generator.return?.(undefined);
+        const message =
+          `Cannot stream a token of ${json.length} characters: it is above ${streamWindowChars}`;
         return this.#send({ type: "error", id, code: "LIMIT_OUTPUT", message });
       }
       if (call.stream && !call.abort.signal.aborted) {

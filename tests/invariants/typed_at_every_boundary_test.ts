@@ -226,7 +226,8 @@ for (const [what, bytes] of answers) {
         outputBytesMax: 65_536,
         queueBytesMax: 65_536,
       },
-      ...{ streamWindowChars: 1_024, abortGraceMs: 10, kill: killed.resolve, onLog() {} },
+      ...{ streamWindowChars: 1_024, abortGraceMs: 10, messagesPerSecond: 1_000, kill: killed.resolve },
+      ...{ suspend() {}, resume() {}, onCall() {}, onLog() {} },
     });
     cell.connect(await listener.accept(), new TextEncoder().encode("{}"));
     await far.write(encodeFrame({ type: "ready" }));
@@ -241,7 +242,7 @@ for (const [what, bytes] of answers) {
     });
     await far.write(bytes);
     await killed.promise;
-    cell.over({ exitCode: 137, signal: "SIGKILL", killed: "asked" });
+    cell.over({ exitCode: 137, signal: "SIGKILL", killed: "asked", detail: "", calls: [] });
     await rejects(call, { code: "PLUGIN_CRASHED" });
     await Deno.remove(folder, { recursive: true });
   });

@@ -1,0 +1,76 @@
+import { deepEqual, equal, rejects } from "node:assert/strict";
+import { limitsSchema } from "../schemas/limits.ts";
+import type { ToWarden } from "../schemas/warden_protocol.ts";
+import { TestingClock } from "./testing_clock.ts";
+import { type CheckedDescription, WardenLink } from "./warden_link.ts";
+
+const description: CheckedDescription = {
+  ...{ tier: "process", packageDir: "/packages/1", dataDir: "/plugins/echo" },
+  grants: { net: [], read: ["/srv"], write: [], run: [], env: [], sys: [], ffi: [], eval: false },
+};
+
+function createLink() {
+  const clock = new TestingClock();
+  const sent: ToWarden[] = [];
+  return { clock, sent, link: new WardenLink((message) => sent.push(message), clock) };
+}
+
+Deno.test("WardenLink.check() resolves to what the warden says of that description", async () => {
+  const { clock, sent, link } = createLink();
+  const [first, second] = [link.check(description), link.check(description)];
+  deepEqual(sent[0], { type: "check", check: 1, description });
+  link.receive({ type: "checked", check: 2, fault: "a link" });
+  link.receive({ type: "checked", check: 1, fault: null });
+  link.receive({ type: "checked", check: 3, fault: null });
+  deepEqual([await first, await second], [null, "a link"]);
+  equal(clock.isTimerSet, false);
+});
+
+Deno.test("WardenLink.check() sends of a description what is checked, and no token", () => {
+  const { sent, link } = createLink();
+  void link.check({ ...description, ...{ cell: "1", token: "f".repeat(64) } });
+  deepEqual(sent, [{ type: "check", check: 1, description }]);
+  link.receive({ type: "checked", check: 1, fault: null });
+});
+
+Deno.test("WardenLink.check() fails when the warden does not answer, and when too many wait", async () => {
+  const { clock, link } = createLink();
+  const checks = Array.from({ length: 64 }, () => link.check(description));
+  await rejects(link.check(description), { code: "QUEUE_FULL" });
+  const failed = Promise.all(checks.map((check) => rejects(check, { code: "NOT_READY" })));
+  clock.advance(10_000);
+  await failed;
+  equal(clock.isTimerSet, false);
+  const again = link.check(description);
+  link.receive({ type: "checked", check: 65, fault: null });
+  equal(await again, null);
+});
+
+Deno.test("WardenLink tells a cell that it was suspended and resumed, and nothing after its end", () => {
+  const { sent, link } = createLink();
+  const events: string[] = [];
+  const limits = limitsSchema.parse({});
+  link.start({ ...description, ...{ cell: "1", token: "f".repeat(64), limits } }, {
+    onRefused: (message) => events.push(message),
+    onLocated: (pid) => events.push(`located ${pid}`),
+    onLog: (text) => events.push(text),
+    onSuspended: () => events.push("suspended"),
+    onResumed: () => events.push("resumed"),
+    onEnded: ({ killed, detail, calls }) => events.push(`ended ${killed} ${detail} ${calls}`),
+  });
+  link.suspend("1");
+  link.resume("1");
+  link.calls("1", 2, [7, 8]);
+  deepEqual(sent.slice(1), [
+    { type: "suspend", cell: "1" },
+    { type: "resume", cell: "1" },
+    { type: "calls", cell: "1", count: 2, ids: [7, 8] },
+  ]);
+  const end = { exitCode: 0, signal: null, killed: "LIMIT_CPU" as const, detail: "much", calls: [7] };
+  link.receive({ type: "suspended", cell: "1" });
+  link.receive({ type: "resumed", cell: "1" });
+  link.receive({ type: "resumed", cell: "2" });
+  link.receive({ type: "ended", cell: "1", ...end });
+  link.receive({ type: "suspended", cell: "1" });
+  deepEqual(events, ["suspended", "resumed", "ended LIMIT_CPU much 7"]);
+});
