@@ -1,7 +1,8 @@
 /**
  * The kernel, composed: what it is made of, and the order in which it starts and stops.
  *
- * Start: store, ledger (recovery runs), tokens, packages, cells' socket. Stop, in reverse: calls under way
+ * Start: store, ledger (recovery runs), tokens, packages, cells' socket; critical plugins start in the background.
+ * Stop, in reverse: calls under way
  * get their answers, cells stop, what was being recorded is recorded, then ledger and store close. A crash
  * at any point is the same to the next start as one at any other.
  *
@@ -17,7 +18,9 @@ import type { KernelBoot } from "../schemas/warden_protocol.ts";
 import { Sandbox, type StartedCell } from "../sandbox/sandbox.ts";
 import type { WardenLink } from "../sandbox/warden_link.ts";
 import { type Ledger, openLedger } from "./ledger/ledger.ts";
-import { type GrantsView, type LifecycleVerb, Plugins } from "./lifecycle/plugins.ts";
+import type { LifecycleVerb } from "./lifecycle/orders.ts";
+import { type GrantsView, Plugins } from "./lifecycle/plugins.ts";
+import { systemClock } from "../sandbox/clock.ts";
 import { createPackageStore } from "./registry/package_store.ts";
 import { readOne, type RegistryDeps, scanPluginFolders } from "./registry/registry.ts";
 import { Router } from "./router/router.ts";
@@ -29,7 +32,8 @@ import { sha256HexOf } from "./trust/package_digest.ts";
 import { createTokens, type Tokens } from "./trust/tokens.ts";
 import { Tracker } from "./tracker.ts";
 
-export type { GrantsView, LifecycleVerb } from "./lifecycle/plugins.ts";
+export { type LifecycleVerb, lifecycleVerbs } from "./lifecycle/orders.ts";
+export type { GrantsView } from "./lifecycle/plugins.ts";
 export type { Call, CallResult, StreamSink } from "./router/router.ts";
 
 /** A value, and the signed checkpoint (base64 of the note) that covers the act that made it. */
@@ -62,6 +66,8 @@ export interface Kernel {
   readonly plugins: {
     list(): PluginView[];
     get(id: string): PluginView;
+    /** Ids of critical plugins that are enabled and not up, ascending. */
+    missing(): string[];
     act(id: string, verb: LifecycleVerb, actor: string): Promise<Written<PluginView>>;
     /** Lines of the plugin's log with a `seq` above `after`, ascending. */
     logs(id: string, page: { after?: number | undefined; limit: number }): LogLine[];
@@ -190,10 +196,10 @@ async function openPlugins({ config, deps, tracker, metrics, store, ledger }: Pl
     dataDir: boot.dataDir,
     forbidden: [boot.dataDir, boot.codeDir, dirname(boot.socket)],
     sandbox,
-    store,
-    ledger,
-    metrics,
-    nowMs,
+    checkDescription: (description) => deps.link.check(description),
+    ...{ store, ledger, metrics, nowMs },
+    timing: systemClock,
+    random: () => Math.random(),
     warn: (message) => logger.child("lifecycle").warning(message),
     track: (work) => tracker.track(work),
     readPackage: (folder) => readOne(folder, registry),
@@ -217,13 +223,10 @@ async function openKernelLedger(
   const commitments = closers.use(
     openCommitments({ file: `${boot.dataDir}/commitments.db`, rowsMax: limits.commitmentsMax }),
   );
-  const ledger = await openLedger(
+  return await openLedger(
     { folder: `${boot.dataDir}/ledger`, ...(origin === undefined ? {} : { origin }), ...limits },
     { nowMs, randomBytes, commitments, fatal, committed: (batch) => metrics.ledgerCommitted(batch) },
   );
-  // What a power cut took from the log it may have left in here.
-  commitments.deleteFrom(ledger.size);
-  return ledger;
 }
 
 async function recordStart(ledger: Ledger, config: Config, { boot }: KernelDeps): Promise<void> {

@@ -27,19 +27,36 @@ export class TestingClock implements Clock {
     return this.#timers.size > 0;
   }
 
+  /** How long each timer that is set still runs, ascending. */
+  get pendingMs(): number[] {
+    return [...this.#timers.values()].map(({ dueMs }) => dueMs - this.#nowMs).sort((a, b) => a - b);
+  }
+
   /** Lets time pass; each timer fires when it is due. */
   advance(byMs: number): void {
     const endMs = this.#nowMs + byMs;
-    for (;;) {
-      const [next] = [...this.#timers].filter(([, { dueMs }]) => dueMs <= endMs)
-        .sort(([, first], [, second]) => first.dueMs - second.dueMs);
-      if (next === undefined) break;
-      const [timer, { dueMs, fire }] = next;
-      this.#timers.delete(timer);
-      this.#nowMs = Math.max(this.#nowMs, dueMs);
-      fire();
-    }
+    while (this.#fireNext(endMs));
     this.#nowMs = endMs;
+  }
+
+  /** The same, and after each timer what is pending goes on. */
+  async pass(byMs: number): Promise<void> {
+    const endMs = this.#nowMs + byMs;
+    while (this.#fireNext(endMs)) await settle();
+    this.#nowMs = endMs;
+    await settle();
+  }
+
+  /** Fires the timer that is due first, if one is due by then. */
+  #fireNext(byMs: number): boolean {
+    const [next] = [...this.#timers].filter(([, { dueMs }]) => dueMs <= byMs)
+      .sort(([a, first], [b, second]) => first.dueMs - second.dueMs || a - b);
+    if (next === undefined) return false;
+    const [timer, { dueMs, fire }] = next;
+    this.#timers.delete(timer);
+    this.#nowMs = Math.max(this.#nowMs, dueMs);
+    fire();
+    return true;
   }
 
   /** Lets time pass as it does for a process that is held up: what was due meanwhile fires once, late. */
@@ -47,4 +64,9 @@ export class TestingClock implements Clock {
     this.#nowMs += byMs;
     this.advance(0);
   }
+}
+
+/** Lets what is pending go on. */
+export async function settle(): Promise<void> {
+  for (let tick = 0; tick < 20; tick++) await null;
 }

@@ -104,6 +104,19 @@ Deno.test("createApp() answers NOT_READY on /v1 until the kernel is ready, and h
   assert.deepEqual(kernel.refusals, []);
 });
 
+Deno.test("createApp() is not ready on /readyz without a critical plugin, and serves all the same", async () => {
+  const kernel = createTestingKernel();
+  const app = createApp(kernel, options);
+  assert.equal((await app.request("/readyz")).status, 200);
+  kernel.state.missing.push("gate", "keeper");
+  const response = await app.request("/readyz");
+  assert.equal(response.headers.get("retry-after"), "1");
+  const { code, detail } = await response.json();
+  assert.deepEqual([response.status, code], [503, "NOT_READY"]);
+  assert.match(detail, /gate, keeper/);
+  assert.equal((await app.request("/v1/plugins", { headers: bearer("viewer") })).status, 200);
+});
+
 Deno.test("createApp() tells the process's id and age on /healthz", async () => {
   const health = await (await createApp(createTestingKernel(), options).request("/healthz")).json();
   assert.deepEqual({ ...health, uptimeMs: 0 }, { status: "ok", pid: Deno.pid, uptimeMs: 0 });

@@ -28,7 +28,10 @@ export function registerGrants(app: Api, kernel: ApiKernel): void {
       security: [{ bearer: [] }],
       middleware: requireRole(kernel, "viewer"),
       request: { params },
-      responses: { 200: json("The grants", grantsView), ...tokenProblems("PLUGIN_NOT_FOUND") },
+      responses: {
+        200: json("The grants", grantsView),
+        ...tokenProblems("PLUGIN_NOT_FOUND", "PLUGIN_REJECTED"),
+      },
     }),
     (c) => c.json(kernel.plugins.grants(c.req.valid("param").id), 200),
   );
@@ -41,7 +44,8 @@ export function registerGrants(app: Api, kernel: ApiKernel): void {
       tags: ["grants"],
       summary: "Replace a plugin's grants",
       description:
-        "Needs the role `operator`. Never more than the plugin requests; what is left out is not granted.",
+        "Needs the role `operator`. Never more than the plugin requests; what is left out is not granted. A path " +
+        "must exist, and be or pass through no link: it is looked at now, and again at each start.",
       security: [{ bearer: [] }],
       middleware: [requireRole(kernel, "operator"), acceptJsonBody(kernel, { required: true })] as const,
       request: {
@@ -57,9 +61,11 @@ export function registerGrants(app: Api, kernel: ApiKernel): void {
           ...bodyProblems,
           "INPUT_INVALID",
           "PLUGIN_NOT_FOUND",
+          "PLUGIN_REJECTED",
+          "PLUGIN_START_FAILED",
           "GRANT_REFUSED",
           "ISOLATION_REQUIRED",
-          "CONFLICT",
+          "QUEUE_FULL",
         ),
       },
     }),

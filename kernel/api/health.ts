@@ -1,11 +1,12 @@
 /**
- * Health: is the process alive, and does it take requests. Both are answered to anyone.
+ * Health: is the process alive, and does it take requests, with all that it is to have. Both are answered to anyone.
  *
  * @module
  */
 import { createRoute } from "@hono/zod-openapi";
 import { healthSchema, readinessSchema } from "../../schemas/api.ts";
-import { checkReady } from "./authenticate.ts";
+import { ProblemError } from "../../schemas/problem.ts";
+import { checkReady, readyRetryMs } from "./authenticate.ts";
 import type { Api, ApiKernel } from "./context.ts";
 import { json, problems } from "./responses.ts";
 
@@ -24,6 +25,7 @@ const readinessRoute = createRoute({
   operationId: "getReadiness",
   tags: ["health"],
   summary: "Does the kernel take requests",
+  description: "503 also while an enabled plugin that is `critical` is not up; its id is in the detail.",
   responses: { 200: json("It does", readinessSchema.meta({ id: "Readiness" })), ...problems("NOT_READY") },
 });
 
@@ -34,6 +36,20 @@ export function registerHealth(app: Api, kernel: ApiKernel): void {
   });
   app.openapi(readinessRoute, (c) => {
     checkReady(kernel);
+    checkCriticalPlugins(kernel);
     return c.json({ status: "ready" as const }, 200);
   });
+}
+
+/** Throws NOT_READY. Other requests are served meanwhile: an operator may have to mend it. */
+function checkCriticalPlugins({ plugins }: ApiKernel): void {
+  const missing = plugins.missing();
+  if (missing.length === 0) return;
+  throw new ProblemError(
+    "NOT_READY",
+    `Cannot serve without critical plugins: ${missing.join(", ")}: not up`,
+    {
+      retryAfterMs: readyRetryMs,
+    },
+  );
 }

@@ -60,3 +60,16 @@ Deno.test("registerOpenApi() documents every problem code and resolves every ref
     assert.ok(status in invoke, String(status));
   }
 });
+
+Deno.test("registerOpenApi() documents what each order may answer", async () => {
+  const { paths } = await readDocument();
+  const codesOf = (verb: string, status: number): string =>
+    paths[`/v1/plugins/{id}/${verb}`].post.responses[status]?.description ?? "";
+  for (const code of ["PLUGIN_QUARANTINED", "QUEUE_FULL", "NOT_READY"]) {
+    assert.ok(codesOf("start", 503).includes(code), code);
+  }
+  assert.ok(codesOf("start", 502).includes("LIMIT_MEMORY"));
+  assert.ok(codesOf("load", 422).includes("GRANT_REFUSED"));
+  assert.ok(codesOf("suspend", 409).includes("CONFLICT"));
+  assert.equal(codesOf("stop", 409), "");
+});

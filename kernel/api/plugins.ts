@@ -5,7 +5,8 @@
  */
 import { createRoute, z } from "@hono/zod-openapi";
 import { listSchema, pluginSchema } from "../../schemas/api.ts";
-import type { LifecycleVerb } from "../kernel.ts";
+import type { ProblemCode } from "../../schemas/problem.ts";
+import { type LifecycleVerb, lifecycleVerbs } from "../kernel.ts";
 import { requireRole } from "./authenticate.ts";
 import type { Api, ApiKernel } from "./context.ts";
 import { acceptJsonBody } from "./json_body.ts";
@@ -18,14 +19,56 @@ const plugin = pluginSchema.meta({ id: "Plugin" });
 /** Any id may be asked for: one that cannot exist is PLUGIN_NOT_FOUND like one that does not. */
 const params = z.object({ id: z.string() });
 
-const verbs: readonly [LifecycleVerb, summary: string][] = [
-  ["load", "Load a plugin"],
-  ["start", "Start a plugin"],
-  ["stop", "Stop a plugin; calls are refused until it is started again"],
-  ["unload", "Unload a plugin"],
-  ["enable", "Enable a plugin"],
-  ["disable", "Disable a plugin"],
+/** What ends a cell that is being started, or was to be suspended. */
+const cellProblems: readonly ProblemCode[] = [
+  "PLUGIN_START_FAILED",
+  "PLUGIN_CRASHED",
+  "PLUGIN_UNRESPONSIVE",
+  "LIMIT_CPU",
+  "LIMIT_MEMORY",
+  "LIMIT_DISK",
+  "LIMIT_FILES",
+  "LIMIT_DESCRIPTORS",
+  "LIMIT_CONNECTIONS",
+  "LIMIT_THREADS",
+  "LIMIT_MESSAGES",
 ];
+
+/** Why a package is not taken on. */
+const packageProblems: readonly ProblemCode[] = [
+  "PLUGIN_REJECTED",
+  "PLUGIN_QUARANTINED",
+  "ISOLATION_REQUIRED",
+  "GRANT_REFUSED",
+  "CONFLICT",
+];
+
+interface VerbTexts {
+  readonly summary: string;
+  /** Beside what any order may answer. */
+  readonly problems: readonly ProblemCode[];
+}
+
+const verbs: Readonly<Record<LifecycleVerb, VerbTexts>> = {
+  load: { summary: "Load a plugin", problems: packageProblems },
+  start: {
+    summary: "Start a plugin at once, also after a failure",
+    problems: [...packageProblems, ...cellProblems, "PLUGIN_DISABLED"],
+  },
+  stop: { summary: "Stop a plugin; calls are refused until it is started again", problems: [] },
+  suspend: {
+    summary: "Suspend a plugin that runs: its cell gets no CPU, and calls wait until it is resumed",
+    problems: [...cellProblems, "CONFLICT"],
+  },
+  resume: {
+    summary: "Resume a suspended plugin; where a call ran out of time meanwhile, in a new cell",
+    problems: [...cellProblems, "CONFLICT"],
+  },
+  unload: { summary: "Unload a plugin", problems: [] },
+  enable: { summary: "Enable a plugin", problems: [] },
+  disable: { summary: "Disable a plugin", problems: [] },
+  reset: { summary: "Forget a plugin's failures: out of quarantine, its breaker closed", problems: [] },
+};
 
 export function registerPlugins(app: Api, kernel: ApiKernel): void {
   const viewer = requireRole(kernel, "viewer");
@@ -74,10 +117,15 @@ export function registerPlugins(app: Api, kernel: ApiKernel): void {
     (c) => c.json(kernel.plugins.get(c.req.valid("param").id), 200),
   );
 
-  for (const [verb, summary] of verbs) registerVerb(app, kernel, verb, summary);
+  for (const verb of lifecycleVerbs) registerVerb(app, kernel, verb, verbs[verb]);
 }
 
-function registerVerb(app: Api, kernel: ApiKernel, verb: LifecycleVerb, summary: string): void {
+function registerVerb(
+  app: Api,
+  kernel: ApiKernel,
+  verb: LifecycleVerb,
+  { summary, problems }: VerbTexts,
+): void {
   app.openapi(
     createRoute({
       method: "post",
@@ -92,15 +140,7 @@ function registerVerb(app: Api, kernel: ApiKernel, verb: LifecycleVerb, summary:
       request: { params },
       responses: {
         200: written("The plugin, settled", plugin),
-        ...tokenProblems(
-          ...bodyProblems,
-          "PLUGIN_NOT_FOUND",
-          "PLUGIN_DISABLED",
-          "PLUGIN_REJECTED",
-          "PLUGIN_START_FAILED",
-          "ISOLATION_REQUIRED",
-          "CONFLICT",
-        ),
+        ...tokenProblems(...bodyProblems, "PLUGIN_NOT_FOUND", "QUEUE_FULL", ...problems),
       },
     }),
     async (c) => {

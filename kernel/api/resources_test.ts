@@ -33,7 +33,7 @@ Deno.test("registerPlugins() lists plugins page by page", async () => {
 
 Deno.test("registerPlugins() carries out each verb in the caller's name", async () => {
   const { kernel, send } = create();
-  const verbs = ["load", "start", "stop", "unload", "enable", "disable"];
+  const verbs = ["load", "start", "stop", "suspend", "resume", "unload", "enable", "disable", "reset"];
   for (const verb of verbs) {
     const response = await send("POST", `/v1/plugins/hello/${verb}`);
     assert.equal(response.status, 200);

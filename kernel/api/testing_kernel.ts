@@ -23,7 +23,7 @@ export interface TestingKernel extends ApiKernel {
   readonly calls: Call[];
   readonly acts: string[];
   readonly refusedTokens: { count: number };
-  readonly state: { status: "starting" | "ready" | "draining" };
+  readonly state: { status: "starting" | "ready" | "draining"; missing: string[] };
 }
 
 export interface TestingKernelOptions {
@@ -58,7 +58,7 @@ export function createTestingKernel(options: TestingKernelOptions = {}): Testing
     config,
     version: "0.1.0",
     startedAtMs: Date.now(),
-    state: { status: "ready" },
+    state: { status: "ready", missing: [] },
     status: () => kernel.state.status,
     refusals: [],
     requests: [],
@@ -83,6 +83,7 @@ export function createTestingKernel(options: TestingKernelOptions = {}): Testing
     plugins: {
       list: () => [...plugins.values()],
       get: findPlugin,
+      missing: () => kernel.state.missing,
       act: (id, verb, actor) => {
         const value = findPlugin(id);
         kernel.acts.push(`${actor} ${verb} ${id}`);

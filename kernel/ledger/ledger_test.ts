@@ -160,6 +160,22 @@ Deno.test("Ledger.append() fails when the sink does", async () => {
   assert.match(String(fatals), /the store is full/);
 });
 
+// `ledger.recovered` takes the index of the first record that is gone: what opens that must be gone before.
+Deno.test("openLedger() has the openings of records that it lost deleted, before it appends anything", async () => {
+  const disk = new MemoryDisk();
+  {
+    await using ledger = await open(disk);
+    await ledger.append(accepted("r1"));
+  }
+  const [file = ""] = disk.paths().filter((name) => name.startsWith(`${folder}/log/`));
+  disk.put(file, new Uint8Array([...disk.get(file), 0x7b]));
+  const { deps } = createDeps(disk);
+  const deleted: number[] = [];
+  const commitments = { save() {}, deleteFrom: (index: number) => void deleted.push(index) };
+  await using ledger = await openLedger(options, { ...deps, commitments });
+  assert.deepEqual([deleted, ledger.size], [[2], 3]);
+});
+
 Deno.test("Ledger publishes the newest checkpoint in the background", async () => {
   const disk = new MemoryDisk();
   const path = `${folder}/checkpoint`;

@@ -8,6 +8,7 @@ import { type ProblemCode, ProblemError } from "../../schemas/problem.ts";
 import type { ScannedPlugin } from "../registry/registry.ts";
 import type { DesiredState } from "../store/plugins_table.ts";
 import type { PluginLog } from "../telemetry/plugin_log.ts";
+import type { Breaker } from "./breaker.ts";
 import type { Plugin, SupervisedCell } from "./plugin.ts";
 
 /** An installed plugin, admitted or not. */
@@ -15,6 +16,7 @@ export interface Installed<Cell extends SupervisedCell> {
   readonly id: string;
   readonly folder: string;
   readonly plugin: Plugin<Cell>;
+  readonly breaker: Breaker;
   log: PluginLog;
   /** What is known of the package; the manifest only when it was admitted. */
   scanned: ScannedPlugin;
@@ -27,16 +29,43 @@ export interface Installed<Cell extends SupervisedCell> {
 
 /** Throws why a call cannot be taken; returns the manifest of what would take it. */
 export function checkCallable(installed: Installed<SupervisedCell>): Manifest {
-  const { id, plugin, scanned, enabled, desired, fault } = installed;
+  const manifest = checkStartable(installed);
+  const { refusal } = installed.plugin;
+  if (refusal !== undefined) throw refusal;
+  return manifest;
+}
+
+/** Throws why not even an operator can start it: unlike a call, that may follow any failure but a quarantine. */
+export function checkStartable(
+  { id, plugin, scanned, enabled, desired, fault }: Installed<SupervisedCell>,
+): Manifest {
   if (scanned.kind === "rejected") throw scanned.error;
   const refuse = (code: ProblemCode, state: string) =>
     new ProblemError(code, `Cannot call plugin "${id}": ${state}`);
   if (!enabled) throw refuse("PLUGIN_DISABLED", "it is disabled");
   if (desired !== "on-demand") throw refuse("PLUGIN_STOPPED", `an operator has ${desired} it`);
-  if (plugin.state === "quarantined") throw refuse("PLUGIN_QUARANTINED", "it is quarantined");
+  if (plugin.state === "quarantined" && plugin.refusal !== undefined) throw plugin.refusal;
   if (fault !== undefined) throw fault.error;
   if (plugin.release === undefined) throw refuse("PLUGIN_STOPPED", "it is not loaded");
   return plugin.release.manifest;
+}
+
+/** Starts a critical plugin in the background, unless something forbids it; any other waits for its call. */
+export function bringUp(installed: Installed<SupervisedCell>): void {
+  try {
+    checkStartable(installed);
+  } catch (error) {
+    if (error instanceof ProblemError) return;
+    throw error;
+  }
+  installed.plugin.bringUp();
+}
+
+/** Whether Airlock is not ready because of this plugin. */
+export function isMissed({ plugin, scanned, enabled }: Installed<SupervisedCell>): boolean {
+  if (scanned.kind === "rejected" || !enabled) return false;
+  const { critical } = plugin.release?.manifest ?? scanned.manifest;
+  return critical && !plugin.isUp;
 }
 
 /** Takes what a cell wrote, or told `ctx.log`. */

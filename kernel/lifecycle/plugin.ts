@@ -4,76 +4,70 @@
  * The state changes in one place, by the transition table. What an operator asks for is done one thing at
  * a time; a call that needs the cell waits for the start that is under way and never begins a second one.
  *
+ * An end of the cell that nobody asked for, and a start that failed, are failures: `recovery.ts` says what becomes
+ * of the plugin. While a restart is due, and while the plugin is suspended, calls wait, each with its own deadline.
+ * A suspension is of the cell and ends with it.
+ *
  * Invariants:
  * - at most one cell is alive for a plugin, so two never share its data folder;
- * - a cell exists only in the states starting, running, suspended and stopping.
+ * - a cell exists only in the states starting, running, suspended and stopping;
+ * - each cell has one entry of its end: stopped, killed or crashed.
  *
  * @module
  */
 import type { PluginState } from "../../schemas/api.ts";
-import { ProblemError } from "../../schemas/problem.ts";
-import type { LedgerEventInput } from "../ledger/ledger.ts";
-import { grantedScopes, type Release } from "./release.ts";
+import { type ProblemCode, ProblemError } from "../../schemas/problem.ts";
+import {
+  type Asked,
+  endedEvent,
+  failedEvent,
+  type PluginEvent,
+  startedEvent,
+  type StopReason,
+} from "./cell_entries.ts";
+import { type Health, HealthWatch } from "./health_watch.ts";
+import { Patience, type Wait } from "./patience.ts";
+import type { PluginDeps } from "./plugin_deps.ts";
+import { type PluginFault, type Quarantine, Recovery } from "./recovery.ts";
+import type { Release } from "./release.ts";
+import type { CellEnd, SupervisedCell } from "./supervised_cell.ts";
 import { type LifecycleEvent, transition } from "./transition.ts";
 
-/** How a cell ended. */
-export interface CellEnd {
-  readonly cause: ProblemError;
-  readonly exitCode: number;
-  readonly signal: string | null;
-  /** Calls that were under way. */
-  readonly calls: number;
-  readonly by: "killed" | "stopped" | "crashed";
-}
+export type { PluginDeps } from "./plugin_deps.ts";
+export type { CellEnd, SupervisedCell } from "./supervised_cell.ts";
 
-/** The part of a cell that supervision needs; `sandbox/` provides it. */
-export interface SupervisedCell {
-  readonly cell: {
-    readonly callsUnderWay: number;
-    readonly takesCalls: boolean;
-    readonly ended: Promise<CellEnd>;
-  };
-  readonly pid: number | null;
-  stop(): Promise<void>;
-}
-
-export interface PluginDeps<Cell extends SupervisedCell> {
-  startCell(release: Release): Promise<Cell>;
-  record(event: LedgerEventInput): Promise<unknown>;
-  onCellStarted(reason: "operator" | "wake" | "restart"): void;
-  onCellEnded(reason: StopReason | "killed" | "crashed"): void;
-  /** What to start instead: in `--dev`, what stands in the plugin's folder now. */
-  refresh?(release: Release): Promise<Release>;
-  nowMs(): number;
-  /** Runs in the background; its failure is the kernel's. */
-  track(work: Promise<unknown>): void;
-}
-
-export interface PluginFault {
-  readonly error: ProblemError;
-  readonly atMs: number;
-}
-
-export type StopReason = "operator" | "idle" | "shutdown" | "reload" | "per-call";
+/** These fail a start, and are not the plugin's fault. */
+const blameless: ReadonlySet<ProblemCode> = new Set(["QUEUE_FULL", "NOT_READY"]);
 
 export class Plugin<Cell extends SupervisedCell> {
   #state: PluginState = "unloaded";
   #release: Release | undefined;
   #cell: Cell | undefined;
   #starting: Promise<Cell> | undefined;
-  /** The end of the last cell, told to the ledger. A new one waits for it. */
+  /** The end of the last cell. A new one waits for it. */
   #ending: Promise<void> = Promise.resolve();
   #order: Promise<unknown> = Promise.resolve();
-  /** The entry of the last start. */
+  /** The entries of the last start, and of the last end. */
   #startRecorded: Promise<unknown> = Promise.resolve();
-  #stopReason: StopReason = "shutdown";
+  #endRecorded: Promise<unknown> = Promise.resolve();
+  /** Of the cell that is being ended. */
+  #asked: Asked | undefined;
+  /** The state that the last start began in. */
+  #startedFrom: PluginState = "loaded";
+  /** Resolves at the next change of the state. */
+  #changed = Promise.withResolvers<void>();
+  readonly #recovery: Recovery;
   #idleTimer: ReturnType<typeof setInterval> | undefined;
+  #healthWatch: HealthWatch | undefined;
   loadedAtMs: number | undefined;
   lastActivityMs: number | undefined;
   restarts = 0;
-  lastFault: PluginFault | undefined;
+  /** Of its last check. */
+  health: Health | undefined;
 
-  constructor(readonly id: string, private readonly deps: PluginDeps<Cell>) {}
+  constructor(readonly id: string, private readonly deps: PluginDeps<Cell>) {
+    this.#recovery = new Recovery(id, deps, () => this.#startInTurn());
+  }
 
   get state(): PluginState {
     return this.#state;
@@ -87,9 +81,24 @@ export class Plugin<Cell extends SupervisedCell> {
     return this.#cell?.pid ?? null;
   }
 
+  get lastFault(): PluginFault | undefined {
+    return this.#recovery.lastFault;
+  }
+
   /** `id@version`, as it stands in the ledger; the id alone while nothing is loaded. */
   get name(): string {
     return this.#release === undefined ? this.id : `${this.id}@${this.#release.manifest.version}`;
+  }
+
+  /** It takes calls, or would at once: waking up is a part of being asleep. */
+  get isUp(): boolean {
+    if (this.#state === "starting") return this.#startedFrom === "sleeping";
+    return this.#state === "running" || this.#state === "suspended" || this.#state === "sleeping";
+  }
+
+  /** Why no call starts it: it was given up, or its manifest leaves that to an operator. */
+  get refusal(): ProblemError | undefined {
+    return this.#recovery.refusalIn(this.#state);
   }
 
   /** Does one thing at a time, in the order asked for. */
@@ -101,9 +110,11 @@ export class Plugin<Cell extends SupervisedCell> {
 
   /** Takes a package on. Only while there is no cell. */
   load(release: Release): void {
+    this.#recovery.dropRestart();
     this.#move("load");
     this.#release = release;
     this.loadedAtMs = this.deps.nowMs();
+    this.health = undefined;
     this.#move("admit");
   }
 
@@ -113,9 +124,23 @@ export class Plugin<Cell extends SupervisedCell> {
   }
 
   unload(): void {
+    this.#recovery.reset();
     this.#move("unload");
     this.#release = undefined;
     this.#move("unloaded");
+  }
+
+  /** Of a plugin that was just loaded: it was given up before. */
+  restoreQuarantine(quarantine: Quarantine): void {
+    this.#recovery.restore(quarantine);
+    this.#move("fail");
+    this.#move("give_up");
+  }
+
+  /** Forgets its failures; a plugin that had failed, quarantined or not, can be started again. */
+  reset(): void {
+    this.#recovery.reset();
+    if (this.#state === "error" || this.#state === "quarantined") this.#move("reset");
   }
 
   /** It was of use just now: the time until it is put to sleep begins anew. */
@@ -123,26 +148,138 @@ export class Plugin<Cell extends SupervisedCell> {
     this.lastActivityMs = this.deps.nowMs();
   }
 
-  /** The cell, at once when it is awake, else when it has started. Rejects with ProblemError. */
-  awake(actor = "kernel"): Cell | Promise<Cell> {
+  /**
+   * The cell, at once when it is awake, else when it has started. Rejects with ProblemError. Waits for a restart
+   * that is due, and for a suspended plugin to be resumed: `limits.wallMs` unless `wait` says how long.
+   */
+  awake(wait: Wait = {}): Cell | Promise<Cell> {
     this.touch();
-    if (this.#cell?.cell.takesCalls) return this.#cell;
-    this.#starting ??= this.#start(actor).finally(() => this.#starting = undefined);
-    return this.#starting;
+    return this.#ready ?? this.#awaken(wait);
   }
 
-  /** Starts the cell if need be; resolves when the start is in the ledger. */
+  /** Starts the cell if need be, without a pause after a failure; resolves when the start is in the ledger. */
   async start(actor: string): Promise<void> {
-    await this.awake(actor);
+    if (this.#state === "suspended") throw this.#conflict("start", "it is suspended. Resume it");
+    // A cell that takes no calls is on its way out.
+    if (this.#ready === undefined) await this.#ending;
+    if (this.#state === "quarantined" && this.refusal !== undefined) throw this.refusal;
+    this.touch();
+    await (this.#ready ?? this.#begin(actor));
     await this.#startRecorded;
   }
 
+  /** Starts a critical plugin in the background, in its turn; any other waits for its call. */
+  bringUp(afterMs = 0): void {
+    const critical = this.#release?.manifest.critical ?? false;
+    if (critical && this.#state === "loaded") this.#recovery.startAfter(afterMs, critical);
+  }
+
+  /** Ends the cell, if there is one: drain → stop → kill. No restart is due after that. */
+  async stop(reason: StopReason, actor: string): Promise<void> {
+    await this.#startSettled();
+    this.#recovery.dropRestart();
+    const cell = this.#cell;
+    if (cell !== undefined) {
+      this.#asked = { reason, actor };
+      this.#move("stop");
+      await this.#end(cell);
+    } else if (this.#state === "sleeping" || this.#state === "error") {
+      this.#move("stop");
+      this.#move("stopped");
+    }
+  }
+
+  /** Puts an idle plugin to sleep; it wakes at its next call. */
+  async sleep(reason: "idle" | "per-call"): Promise<void> {
+    const cell = this.#ready;
+    if (cell === undefined || cell.cell.callsUnderWay > 0) return;
+    clearInterval(this.#idleTimer);
+    this.#asked = { reason, actor: "kernel" };
+    await this.#end(cell);
+  }
+
+  /** Takes all CPU from the cell: calls wait until it is resumed. Rejects with CONFLICT where there is none. */
+  async suspend(actor: string): Promise<void> {
+    await this.#startSettled();
+    if (this.#state === "suspended") return;
+    const cell = this.#ready;
+    if (cell === undefined) {
+      const state = this.#cell === undefined ? `it is ${this.#state}. Start it first` : "its cell is ending";
+      throw this.#conflict("suspend", state);
+    }
+    this.#move("suspend");
+    try {
+      await cell.suspend();
+    } catch (error) {
+      if (this.#cell === cell) this.#move("resume");
+      throw this.#problemOf(error, "suspend");
+    }
+    if (this.#cell !== cell) throw this.#conflict("suspend", "its cell has ended");
+    await this.#record({ type: "plugin.suspended", data: {} }, actor);
+  }
+
+  /** Lets the cell go on; one that lost a call meanwhile is ended, and the next one takes its place. */
+  async resume(actor: string): Promise<void> {
+    if (this.#state === "running") return;
+    const cell = this.#cell;
+    if (this.#state !== "suspended" || cell === undefined) {
+      throw this.#conflict("resume", `it is ${this.#state}`);
+    }
+    this.touch();
+    if (!cell.cell.isStale) {
+      try {
+        await cell.resume();
+      } catch (error) {
+        throw this.#problemOf(error, "resume");
+      }
+      if (this.#cell !== cell) throw this.#conflict("resume", "its cell has ended");
+      this.#move("resume");
+    }
+    if (cell.cell.isStale) {
+      await this.stop("reload", actor);
+      await this.start(actor);
+    }
+    await this.#record({ type: "plugin.resumed", data: {} }, actor);
+  }
+
+  get #ready(): Cell | undefined {
+    return this.#state === "running" && this.#cell?.cell.takesCalls ? this.#cell : undefined;
+  }
+
+  async #awaken(wait: Wait): Promise<Cell> {
+    const waitMs = this.#release?.limits.wallMs ?? 0;
+    using patience = new Patience(this.id, this.deps.timing, { waitMs, ...wait });
+    const state = () => this.#recovery.waitIn(this.#state) ?? `it is ${this.#state}`;
+    for (;;) {
+      if (this.#ready !== undefined) return this.#ready;
+      if (this.#starting !== undefined) return await this.#starting;
+      if (this.refusal !== undefined) throw this.refusal;
+      const mustWait = this.#cell !== undefined || this.#recovery.waitIn(this.#state) !== undefined;
+      if (!mustWait) return await this.#begin("kernel");
+      await patience.until(this.#changed.promise, state);
+      this.deps.checkCallable();
+    }
+  }
+
+  /** The one start that is under way. */
+  #begin(actor: string): Promise<Cell> {
+    this.#recovery.dropRestart();
+    return this.#starting ??= this.#start(actor).finally(() => this.#starting = undefined);
+  }
+
+  /** Its turn has come. It may have been stopped or started meanwhile. */
+  async #startInTurn(): Promise<void> {
+    if (this.#state !== "loaded" && this.#state !== "error") return;
+    this.touch();
+    await this.#begin("kernel").catch(() => {}); // its failure was recorded, and judged
+  }
+
   async #start(actor: string): Promise<Cell> {
-    await this.#ending;
     const given = this.#release;
     if (given === undefined) {
       throw new ProblemError("PLUGIN_STOPPED", `Cannot start plugin "${this.id}": it is not loaded`);
     }
+    this.#startedFrom = this.#state;
     const isRestart = this.#state === "error";
     if (isRestart) this.restarts++;
     this.#move("start");
@@ -150,98 +287,107 @@ export class Plugin<Cell extends SupervisedCell> {
       const release = await this.deps.refresh?.(given) ?? given;
       const cell = await this.deps.startCell(release);
       this.#cell = cell;
+      this.#asked = undefined;
       this.#move("ready");
       this.deps.onCellStarted(isRestart ? "restart" : actor === "kernel" ? "wake" : "operator");
-      this.#watch(cell, release.manifest.idleMs);
-      const granted = grantedScopes(release.grants);
-      const data = { isolation: release.isolation, packageSha256: release.digest, granted };
+      this.#watch(cell, release);
       // Calls do not wait for it: the ledger keeps the order in which it was asked.
-      this.#startRecorded = this.#record({ type: "plugin.started", data }, actor);
+      this.#startRecorded = this.#record(startedEvent(release), actor);
       this.deps.track(this.#startRecorded);
       return cell;
     } catch (error) {
-      const problem = this.#failed(error);
-      const { code } = problem;
-      await this.#record({ type: "plugin.failed", data: { code }, commit: { reason: problem.message } });
+      const problem = this.#problemOf(error, "start");
+      const recorded = this.#record(failedEvent(problem));
+      this.deps.track(recorded);
+      if (blameless.has(problem.code)) this.#notStarted(problem);
+      else this.#failed(problem);
+      await recorded;
       throw problem;
     }
   }
 
-  #failed(error: unknown): ProblemError {
-    const problem = error instanceof ProblemError
-      ? error
-      : new ProblemError("INTERNAL", `Cannot start plugin "${this.id}"`, { cause: error });
-    this.lastFault = { error: problem, atMs: this.deps.nowMs() };
-    this.#move("fail");
-    return problem;
-  }
-
-  /** Ends the cell, if there is one: drain → stop → kill. */
-  async stop(reason: StopReason, actor: string): Promise<void> {
-    await this.#starting?.catch(() => {}); // its failure was told to whoever started it
-    if (this.#cell === undefined) {
-      if (this.#state === "sleeping" || this.#state === "error") {
-        this.#move("stop");
-        this.#move("stopped");
-      }
-      return;
-    }
-    const cell = this.#cell;
-    this.#stopReason = reason;
+  /** There was no room for its cell: nothing is held against it. */
+  #notStarted({ code, options }: ProblemError): void {
     this.#move("stop");
-    await cell.stop();
-    await this.#ending;
-    await this.#record({ type: "plugin.stopped", data: { reason } }, actor);
+    this.#move("stopped");
+    if (code === "QUEUE_FULL") {
+      this.bringUp(options.retryAfterMs ?? this.deps.config.cells.restartBackoffMaxMs);
+    }
   }
 
-  /** Puts an idle plugin to sleep; it wakes at its next call. */
-  async sleep(reason: "idle" | "per-call"): Promise<void> {
-    const cell = this.#cell;
-    if (cell === undefined || this.#state !== "running" || cell.cell.callsUnderWay > 0) return;
-    clearInterval(this.#idleTimer);
-    this.#stopReason = reason;
-    await cell.stop();
-    await this.#ending;
-    await this.#record({ type: "plugin.stopped", data: { reason } });
+  #failed(error: ProblemError): void {
+    this.#move("fail");
+    if (this.#release === undefined) return;
+    if (this.#recovery.judge(error, this.#release) !== "quarantine") return;
+    try {
+      // Before anybody can see it.
+      this.#recovery.keepQuarantine();
+    } finally {
+      this.#move("give_up");
+    }
   }
 
-  #watch(cell: Cell, idleMs: number): void {
-    const ending = cell.cell.ended.then((end) => this.#ended(cell, end));
-    this.deps.track(ending);
-    this.#ending = ending.catch(() => {}); // its failure was tracked, and must not keep the next cell away
+  /** Waits for a start that is under way, whatever becomes of it: that was told to whoever began it. */
+  async #startSettled(): Promise<void> {
+    while (this.#starting !== undefined) await this.#starting.catch(() => {});
+  }
+
+  async #end(cell: Cell): Promise<void> {
+    await cell.stop();
+    await this.#ending;
+    await this.#endRecorded;
+  }
+
+  #watch(cell: Cell, { manifest: { idleMs, health } }: Release): void {
+    const { deps } = this;
+    this.#ending = cell.cell.ended.then((end) => this.#ended(cell, end));
+    deps.track(this.#ending);
     this.#idleTimer = setInterval(() => {
-      const idleForMs = this.deps.nowMs() - (this.lastActivityMs ?? 0);
-      if (idleForMs >= idleMs) this.deps.track(this.inOrder(() => this.sleep("idle")));
+      const idleForMs = deps.nowMs() - (this.lastActivityMs ?? 0);
+      if (idleForMs >= idleMs) deps.track(this.inOrder(() => this.sleep("idle")));
     }, Math.max(50, idleMs / 4));
+    if (health === undefined) return;
+    this.#healthWatch = new HealthWatch({
+      ...{ plugin: this.id, cell, terms: health, timing: deps.timing },
+      failuresMax: deps.config.cells.healthFailuresMax,
+      nowMs: () => deps.nowMs(),
+      isAwake: () => this.#ready === cell,
+      onResult: (result) => this.health = result,
+      track: (work) => deps.track(work),
+    });
   }
 
-  async #ended(cell: Cell, end: CellEnd): Promise<void> {
+  #ended(cell: Cell, end: CellEnd): void {
     clearInterval(this.#idleTimer);
+    this.#healthWatch?.[Symbol.dispose]();
     if (this.#cell === cell) this.#cell = undefined;
+    const asked = this.#asked ?? { reason: "shutdown", actor: "kernel" };
+    this.deps.onCellEnded(end.by === "stopped" ? asked.reason : end.by);
+    const event = endedEvent(end, asked);
+    this.#endRecorded = this.#record(event, event.type === "plugin.stopped" ? asked.actor : "kernel");
+    this.deps.track(this.#endRecorded);
     if (this.#state === "stopping") this.#move("stopped");
-    else if (end.by === "stopped") this.#move("sleep"); // only `sleep` stops a cell of a running plugin
-    else {
-      this.lastFault = { error: end.cause, atMs: this.deps.nowMs() };
-      this.#move("fail");
-    }
-    this.deps.onCellEnded(end.by === "stopped" ? this.#stopReason : end.by);
-    const { calls, exitCode, signal } = end;
-    if (end.by === "killed") {
-      await this.#record({ type: "plugin.killed", data: { code: end.cause.code, calls } });
-    } else if (end.by === "crashed") {
-      await this.#record({ type: "plugin.crashed", data: { exitCode, signal: signal ?? "", calls } });
-    }
+    else if (this.#asked !== undefined) this.#move("sleep"); // only `sleep` asks for the end of a running one
+    else this.#failed(end.cause);
   }
 
-  #record(event: RecordOf, actor = "kernel"): Promise<unknown> {
+  #problemOf(error: unknown, act: "start" | "suspend" | "resume"): ProblemError {
+    if (error instanceof ProblemError) return error;
+    return new ProblemError("INTERNAL", `Cannot ${act} plugin "${this.id}"`, { cause: error });
+  }
+
+  #conflict(act: "start" | "suspend" | "resume", state: string): ProblemError {
+    return new ProblemError("CONFLICT", `Cannot ${act} plugin "${this.id}": ${state}`);
+  }
+
+  #record(event: PluginEvent, actor = "kernel"): Promise<unknown> {
     return this.deps.record({ ...event, actor, plugin: this.name });
   }
 
   /** The one writer of the state. */
   #move(event: LifecycleEvent): void {
     this.#state = transition(this.#state, event);
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers();
   }
 }
-
-type WithoutPlace<T> = T extends unknown ? Omit<T, "actor" | "plugin"> : never;
-type RecordOf = WithoutPlace<LedgerEventInput>;

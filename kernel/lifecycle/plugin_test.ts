@@ -1,109 +1,8 @@
 import { deepEqual, equal, ok, rejects } from "node:assert/strict";
 import fc from "fast-check";
-import { manifestSchema } from "../../schemas/manifest.ts";
 import { ProblemError } from "../../schemas/problem.ts";
-import type { LedgerEventInput } from "../ledger/ledger.ts";
-import { type CellEnd, Plugin, type SupervisedCell } from "./plugin.ts";
-import type { Release } from "./release.ts";
-
-function releaseOf(version = "1.0.0", more: Record<string, unknown> = {}): Release {
-  const minimal = { id: "echo", version, airlock: "*", entrypoint: "mod.ts", actions: { run: {} } };
-  const manifest = manifestSchema.parse({ ...minimal, ...more });
-  const grants = { net: [], read: ["/p"], write: [], run: [], env: [], sys: [], ffi: [], eval: false };
-  const folders = { packageDir: "/p", dataDir: "/d" };
-  return { manifest, digest: "ab", ...folders, grants, limits: manifest.limits, isolation: "process" };
-}
-
-/** A cell that does what the test says. */
-class FakeCell implements SupervisedCell {
-  callsUnderWay = 0;
-  isStopping = false;
-  readonly #ended = Promise.withResolvers<CellEnd>();
-  isAlive = true;
-
-  /** `stopsAtOnce`: it ends as soon as it is asked to. */
-  constructor(readonly release: Release, readonly pid: number, private readonly stopsAtOnce: boolean) {}
-
-  get cell() {
-    const { callsUnderWay, isAlive, isStopping } = this;
-    return { callsUnderWay, takesCalls: isAlive && !isStopping, ended: this.#ended.promise };
-  }
-
-  async stop(): Promise<void> {
-    this.isStopping = true;
-    if (this.stopsAtOnce) this.end("stopped");
-    await this.#ended.promise;
-  }
-
-  end(by: CellEnd["by"], code: ProblemError["code"] = "PLUGIN_CRASHED"): void {
-    if (!this.isAlive) return;
-    this.isAlive = false;
-    const signal = by === "stopped" ? null : "SIGKILL";
-    this.#ended.resolve({ cause: new ProblemError(code, "Cannot call"), exitCode: 9, signal, calls: 2, by });
-  }
-}
-
-interface Options {
-  readonly idleMs?: number;
-  readonly stopsAtOnce?: boolean;
-}
-
-function create({ idleMs = 60_000, stopsAtOnce = true }: Options = {}) {
-  const cells: FakeCell[] = [];
-  const starts: { release: Release; finish(): FakeCell; fail(error: Error): void }[] = [];
-  const events: string[] = [];
-  const records: LedgerEventInput[] = [];
-  const background: Promise<unknown>[] = [];
-  const clock = { nowMs: 1_000 };
-  const startWaiters = new Map<number, PromiseWithResolvers<void>>();
-  const plugin = new Plugin<FakeCell>("echo", {
-    startCell(release) {
-      const { promise, resolve, reject } = Promise.withResolvers<FakeCell>();
-      const finish = () => {
-        const cell = new FakeCell(release, 100 + cells.length, stopsAtOnce);
-        cells.push(cell);
-        resolve(cell);
-        return cell;
-      };
-      startWaiters.get(starts.push({ release, finish, fail: reject }) - 1)?.resolve();
-      return promise;
-    },
-    record(event) {
-      records.push(event);
-      return Promise.resolve();
-    },
-    onCellStarted: (reason) => events.push(`started ${reason}`),
-    onCellEnded: (reason) => events.push(`ended ${reason}`),
-    nowMs: () => clock.nowMs,
-    track: (work) => background.push(work),
-  });
-  plugin.load(releaseOf("1.0.0", { idleMs }));
-  return {
-    ...{ plugin, cells, starts, events, records, clock },
-    types: () => records.map(({ type }) => type),
-    /** The start number `index`, from 0, once it was asked for. */
-    async start(index = starts.length) {
-      if (starts.length <= index) {
-        const waiter = Promise.withResolvers<void>();
-        startWaiters.set(index, waiter);
-        await waiter.promise;
-      }
-      return starts[index]!;
-    },
-    /** Starts a cell by a call. */
-    async wake(): Promise<FakeCell> {
-      const index = starts.length;
-      const waking = Promise.resolve(plugin.awake());
-      if (plugin.state !== "running") (await this.start(index)).finish();
-      return await waking;
-    },
-    async [Symbol.asyncDispose]() {
-      for (const cell of cells) cell.end("stopped");
-      await Promise.all(background);
-      equal(cells.filter(({ isAlive }) => isAlive).length, 0);
-    },
-  };
-}
+import { createPlugin as create, releaseOf } from "./testing_plugin.ts";
+import { settle } from "../../sandbox/testing_clock.ts";
 
 Deno.test("Plugin.awake() starts one cell for all calls that come during its start", async () => {
   await using setup = create();
@@ -127,13 +26,17 @@ Deno.test("Plugin records what was granted to the cell that started", async () =
   deepEqual(rest, { data: { isolation: "process", packageSha256: "ab", granted: { read: ["/p"] } } });
 });
 
-Deno.test("Plugin goes to error when its cell crashes or is killed, and starts again at the next call", async () => {
+Deno.test("Plugin goes to error when its cell crashes or is killed, and is started again after a pause", async () => {
   for (const by of ["crashed", "killed"] as const) {
     await using setup = create();
     const first = await setup.wake();
     first.end(by, "LIMIT_MEMORY");
-    await first.cell.ended;
-    const second = await setup.wake();
+    await settle();
+    await setup.timing.pass(99);
+    deepEqual([setup.plugin.state, setup.starts.length], ["error", 1]);
+    await setup.timing.pass(1);
+    const second = (await setup.start(1)).finish();
+    equal(await setup.plugin.awake(), second);
     ok(second !== first);
     deepEqual([setup.plugin.state, setup.plugin.restarts], ["running", 1]);
     deepEqual(setup.types(), ["plugin.started", `plugin.${by}`, "plugin.started"]);
@@ -142,7 +45,7 @@ Deno.test("Plugin goes to error when its cell crashes or is killed, and starts a
   }
 });
 
-Deno.test("Plugin tells all who wait that a start failed, once it is recorded, and tries again at the next call", async () => {
+Deno.test("Plugin tells all who wait that a start failed, once it is recorded, and tries again after a pause", async () => {
   await using setup = create();
   const { plugin } = setup;
   const waking = [plugin.awake(), plugin.awake()].map((awake) => Promise.resolve(awake));
@@ -150,7 +53,10 @@ Deno.test("Plugin tells all who wait that a start failed, once it is recorded, a
   (await setup.start(0)).fail(error);
   for (const awake of waking) await rejects(awake, (reason) => reason === error);
   deepEqual([plugin.state, setup.types()], ["error", ["plugin.failed"]]);
-  await setup.wake();
+  const waiting = plugin.awake();
+  await setup.timing.pass(100);
+  const cell = (await setup.start(1)).finish();
+  equal(await waiting, cell);
   equal(plugin.state, "running");
 });
 
@@ -199,6 +105,28 @@ Deno.test("Plugin.stop() settles a plugin that crashed meanwhile", async () => {
   cell.end("crashed");
   await stopping;
   equal(setup.plugin.state, "loaded");
+  deepEqual(setup.types(), ["plugin.started", "plugin.crashed"]);
+  deepEqual(setup.timing.pendingMs, [], "no restart is due");
+});
+
+Deno.test("Plugin tells the ledger once how a cell ended that was killed because it did not stop", async () => {
+  await using setup = create({ stopsAtOnce: false });
+  const { plugin } = setup;
+  const ends = [
+    () => plugin.stop("operator", "token:1"),
+    () => plugin.sleep("idle"),
+  ];
+  for (const [turn, end] of ends.entries()) {
+    const cell = await setup.wake();
+    const ending = end();
+    while (!cell.isStopping) await null;
+    cell.end("killed", "PLUGIN_STOPPED");
+    await ending;
+    equal(plugin.state, turn === 0 ? "loaded" : "sleeping");
+  }
+  const killed = ["plugin.started", "plugin.killed"];
+  deepEqual(setup.types(), [...killed, ...killed]);
+  deepEqual(setup.kept, [], "it is no failure");
 });
 
 // Two cells of one plugin would share its data folder.
@@ -286,6 +214,11 @@ const commands = [
   "finish",
   "fail",
   "reload",
+  "suspend",
+  "resume",
+  "stale",
+  "reset",
+  "pass",
   "tick",
 ] as const;
 type Command = typeof commands[number];
@@ -299,7 +232,7 @@ class Storm {
   #finished = 0;
 
   constructor(stopsAtOnce: boolean) {
-    this.setup = create({ stopsAtOnce });
+    this.setup = create({ stopsAtOnce, manifest: { restart: { max: 4 } } });
   }
 
   do(command: Command): void {
@@ -311,9 +244,18 @@ class Storm {
     };
     const acts: Record<Command, () => unknown> = {
       call: () => this.#watch(plugin.awake()),
-      start: () => inOrder(async () => await plugin.awake()),
+      start: () => inOrder(() => plugin.start("token:1")),
       stop: () => inOrder(() => plugin.stop("operator", "token:1")),
       reload: () => inOrder(reload),
+      suspend: () => inOrder(() => plugin.suspend("token:1")),
+      resume: () => inOrder(() => plugin.resume("token:1")),
+      stale: () => this.#makeStale(),
+      reset: () =>
+        inOrder(() => {
+          plugin.reset();
+          return Promise.resolve();
+        }),
+      pass: () => this.#watch(this.setup.timing.pass(100)),
       sleep: () => inOrder(() => plugin.sleep("idle")),
       crash: () => cells.at(-1)?.end("crashed"),
       kill: () => cells.at(-1)?.end("killed"),
@@ -331,6 +273,12 @@ class Storm {
     this.#waits.push(watched);
   }
 
+  /** As a call does whose deadline passes while its cell is suspended. */
+  #makeStale(): void {
+    const cell = this.setup.cells.at(-1);
+    if (cell?.isSuspended) cell.isStale = true;
+  }
+
   #settleStart(isFine: boolean): void {
     const start = this.setup.starts[this.#finished];
     if (start === undefined) return;
@@ -345,13 +293,14 @@ class Storm {
     const { plugin, cells, starts } = this.setup;
     ok(cells.filter(({ isAlive }) => isAlive).length <= 1, "two cells are alive");
     ok(starts.length - this.#finished <= 1, "two starts are under way");
-    if (plugin.pid !== null) ok(["running", "stopping"].includes(plugin.state), plugin.state);
+    if (plugin.pid !== null) ok(["running", "suspended", "stopping"].includes(plugin.state), plugin.state);
   }
 
   /** Stops the plugin as a shutdown does; everything that is still open comes to its end. */
   async close(): Promise<void> {
     const { plugin, cells } = this.setup;
     let isClosed = false;
+    this.setup.forbidden.by = new ProblemError("NOT_READY", "Cannot call: Airlock is stopping");
     const closing = plugin.inOrder(() => plugin.stop("shutdown", "kernel")).then(() => isClosed = true);
     while (!isClosed) {
       this.#settleStart(true);
@@ -359,6 +308,7 @@ class Storm {
       await this.check();
     }
     await closing;
+    deepEqual(this.setup.timing.pendingMs.filter((ms) => ms < 30_000), [], "no restart is due any more");
     await this.setup[Symbol.asyncDispose]();
     await Promise.all(this.#waits);
   }
@@ -378,7 +328,9 @@ Deno.test("Plugin keeps to one cell and to legal transitions, whatever happens i
       const { events, cells } = storm.setup;
       equal(events.filter((event) => event.startsWith("started")).length, cells.length);
       equal(events.filter((event) => event.startsWith("ended")).length, cells.length);
+      const ends = storm.setup.types().filter((type) => /^plugin\.(?:stopped|killed|crashed)$/.test(type));
+      equal(ends.length, cells.length, "one entry for each end");
     }),
-    { numRuns: 300 },
+    { numRuns: 1_000 },
   );
 });

@@ -7,6 +7,7 @@ import type { PluginStatus, PluginView } from "../../schemas/api.ts";
 import { type Isolation, permissionNames } from "../../schemas/capabilities.ts";
 import type { ActionManifest } from "../../schemas/manifest.ts";
 import type { ProblemError } from "../../schemas/problem.ts";
+import type { Health } from "./health_watch.ts";
 import type { Installed } from "./installed.ts";
 import type { SupervisedCell } from "./plugin.ts";
 
@@ -33,9 +34,9 @@ export function pluginView(installed: Installed<SupervisedCell>, isolation: Isol
     lastActivityAt: instant(plugin.lastActivityMs),
     limits: plugin.release?.limits ?? {},
     restarts: plugin.restarts,
-    breaker: "closed",
+    breaker: installed.breaker.state,
     critical: manifest?.critical ?? false,
-    health: null,
+    health: healthOf(plugin.health),
     actions: Object.fromEntries(
       Object.entries(manifest?.actions ?? {}).map(([name, action]) => [
         name,
@@ -77,6 +78,12 @@ function lastErrorOf(installed: Installed<SupervisedCell>): PluginView["lastErro
   if (scanned.kind === "rejected") return errorView(scanned.error, scannedAtMs);
   if (fault !== undefined) return errorView(fault.error, fault.atMs);
   return plugin.lastFault === undefined ? null : errorView(plugin.lastFault.error, plugin.lastFault.atMs);
+}
+
+function healthOf(health: Health | undefined): PluginView["health"] {
+  if (health === undefined) return null;
+  const { status, atMs, message } = health;
+  return { status, at: new Date(atMs).toISOString(), message };
 }
 
 function errorView({ code, message, options: { errors } }: ProblemError, atMs: number) {

@@ -4,8 +4,9 @@
  *     unloaded → loading → loaded → starting → running ⇄ suspended
  *                                    running → sleeping (idle, no process) → starting
  *     running → stopping → loaded → unloading → unloaded
- *     any → error; error → starting … → quarantined
+ *     any → error; error → starting … → quarantined; error, quarantined → loaded (an operator's reset)
  *
+ * A quarantine that outlived the kernel is entered anew: loaded → error → quarantined.
  * `stopping` and `unloading` end where the table says, or in `error`. Pure.
  *
  * @module
@@ -36,7 +37,7 @@ type Row = Partial<Record<LifecycleEvent, PluginState>>;
 export const transitions: Readonly<Record<PluginState, Row>> = {
   unloaded: { load: "loading" },
   loading: { admit: "loaded", fail: "error" },
-  loaded: { start: "starting", unload: "unloading", fail: "error" },
+  loaded: { load: "loading", start: "starting", unload: "unloading", fail: "error" },
   starting: { ready: "running", stop: "stopping", fail: "error" },
   running: { suspend: "suspended", sleep: "sleeping", stop: "stopping", fail: "error" },
   suspended: { resume: "running", stop: "stopping", fail: "error" },
@@ -49,6 +50,7 @@ export const transitions: Readonly<Record<PluginState, Row>> = {
     stop: "stopping",
     unload: "unloading",
     give_up: "quarantined",
+    reset: "loaded",
     fail: "error",
   },
   quarantined: { reset: "loaded", unload: "unloading" },

@@ -10,7 +10,7 @@ import type { Manifest } from "../../schemas/manifest.ts";
 
 /** Their names, as a manifest spells them. */
 export function unservedParts(
-  { capabilities, dependencies, config, health, ui, actions }: Manifest,
+  { capabilities, dependencies, config, ui, actions }: Manifest,
 ): string[] {
   const { host } = capabilities;
   const parts: [name: string, isUsed: boolean][] = [
@@ -27,7 +27,6 @@ export function unservedParts(
     ["capabilities.host.http", host.http.length > 0],
     ["dependencies", dependencies.length > 0],
     ["config", config !== undefined],
-    ["health", health !== undefined],
     ["ui", ui.panels.length + ui.widgets.length > 0],
     ["actions.*.retry", Object.values(actions).some(({ retry }) => retry !== undefined)],
   ];

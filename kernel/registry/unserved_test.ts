@@ -16,6 +16,7 @@ Deno.test("unservedParts() names each part that is used and not served", () => {
       host: { kv: {}, call: ["b@^1"], events: { publish: ["a.*"] } },
     },
     dependencies: [{ id: "b", range: "^1" }],
+    health: {},
   };
   deepEqual(unservedParts(manifestSchema.parse(used)), [
     "capabilities.host.kv",

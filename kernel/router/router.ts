@@ -11,11 +11,13 @@ import { createHash } from "node:crypto";
 import type { Manifest } from "../../schemas/manifest.ts";
 import { ProblemError } from "../../schemas/problem.ts";
 import type { Ledger } from "../ledger/ledger.ts";
+import { type Outcome, outcomeOf } from "../lifecycle/breaker.ts";
 import { checkCallable, type Installed } from "../lifecycle/installed.ts";
 import type { Plugins } from "../lifecycle/plugins.ts";
 import type { SupervisedCell } from "../lifecycle/plugin.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
-import { Turnstile } from "./turnstile.ts";
+import { Lines } from "./lines.ts";
+import type { Turnstile } from "./turnstile.ts";
 
 /** Receives what a streaming action sends before its result. */
 export interface StreamSink {
@@ -71,26 +73,38 @@ export interface RouterDeps {
   readonly inputBytesPendingMax: number;
 }
 
-/** A call past all checks. */
-interface Accepted {
+/** A call, and what would take it. */
+interface Routed {
   readonly call: Call;
+  readonly installed: Installed<CallableCell>;
+  readonly manifest: Manifest;
+  readonly digest: string;
+  readonly isIdempotent: boolean;
+  readonly wallMs: number;
+  readonly startedMs: number;
+}
+
+/** A call past all checks. */
+interface Accepted extends Routed {
   readonly plugin: string;
   readonly index: number;
-  readonly startedMs: number;
 }
 
 /** How many cells a call is offered to. */
 const wakesMax = 4;
+/** How often an idempotent call is made: one that ends two cells is most likely why they end. */
+const attemptsMax = 2;
 const emptyInput = new TextEncoder().encode("{}");
 
 export class Router {
-  /** The lines of each plugin's actions, for the package that it has now. */
-  readonly #lines = new Map<string, { digest: string; turnstiles: Map<string, Turnstile> }>();
+  readonly #lines: Lines;
   #inputBytes = 0;
   readonly #underWay = new Set<Promise<unknown>>();
   #isDraining = false;
 
-  constructor(private readonly deps: RouterDeps) {}
+  constructor(private readonly deps: RouterDeps) {
+    this.#lines = new Lines(deps.callsPendingMax);
+  }
 
   /** Rejects with ProblemError. */
   invoke(call: Call): Promise<CallResult> {
@@ -112,28 +126,15 @@ export class Router {
   }
 
   async #invoke(call: Call): Promise<CallResult> {
-    const startedMs = performance.now();
-    const { installed, manifest, digest, wallMs } = await this.#route(call);
-    const turnstile = this.#turnstile(call, manifest, digest);
+    const routed = await this.#route(call);
+    const { installed, manifest, digest, wallMs } = routed;
+    const turnstile = this.#lines.of(call, manifest, digest);
     const hasWaited = !turnstile.tryEnter();
     if (hasWaited) await this.#wait(turnstile, call, wallMs);
     try {
       // The plugin may have been stopped, disabled or unloaded meanwhile: a call in line must not wake it.
       if (hasWaited) await this.#route(call);
-      const plugin = installed.plugin.name;
-      const appended = this.deps.ledger.append({
-        type: "call.accepted",
-        actor: call.actor,
-        plugin,
-        data: { action: call.action, request: call.request },
-        commit: { input: call.input },
-      });
-      // The cell wakes while the entry goes to disk; it is given nothing before that is done.
-      const [{ index }, woken] = await settled(appended, installed.plugin.awake());
-      const accepted = { call, plugin, index, startedMs };
-      const cell = await this.#takingCalls(woken, installed);
-      if (cell instanceof ProblemError) return await this.#failed(accepted, cell);
-      return await this.#run(accepted, cell, wallMs);
+      return await this.#pass(routed);
     } finally {
       installed.plugin.touch();
       try {
@@ -146,20 +147,56 @@ export class Router {
     }
   }
 
+  /** Through the breaker, which learns how the call went. */
+  async #pass(routed: Routed): Promise<CallResult> {
+    const { call, installed } = routed;
+    const permit = installed.breaker.enter();
+    if (permit === undefined) throw await this.#refused(call, breakerOpen(installed));
+    let outcome: Outcome = "neutral";
+    try {
+      const result = await this.#accept(routed);
+      outcome = "success";
+      return result;
+    } catch (error) {
+      if (error instanceof ProblemError) outcome = outcomeOf(error.code);
+      throw error;
+    } finally {
+      permit.done(outcome);
+    }
+  }
+
+  async #accept(routed: Routed): Promise<CallResult> {
+    const { call } = routed;
+    const plugin = routed.installed.plugin.name;
+    const appended = this.deps.ledger.append({
+      type: "call.accepted",
+      actor: call.actor,
+      plugin,
+      data: { action: call.action, request: call.request },
+      commit: { input: call.input },
+    });
+    // The cell wakes while the entry goes to disk; it is given nothing before that is done.
+    const [{ index }, woken] = await settled(appended, awake(routed));
+    const accepted: Accepted = { ...routed, plugin, index };
+    const cell = await this.#takingCalls(woken, routed);
+    if (cell instanceof ProblemError) return await this.#failed(accepted, cell);
+    return await this.#run(accepted, cell);
+  }
+
   /**
    * While the entry went to disk the cell may have been stopped: by other grants, or because it was idle. Then
    * the next one takes the call, unless an operator stopped the plugin.
    */
   async #takingCalls(
     woken: CallableCell | ProblemError,
-    installed: Installed<CallableCell>,
+    routed: Routed,
   ): Promise<CallableCell | ProblemError> {
     let cell = woken;
     try {
       for (let wakes = 1; wakes < wakesMax; wakes++) {
         if (cell instanceof ProblemError || cell.cell.takesCalls) return cell;
-        checkCallable(installed);
-        cell = await installed.plugin.awake();
+        checkCallable(routed.installed);
+        cell = await awake(routed);
       }
       return cell;
     } catch (error) {
@@ -167,17 +204,51 @@ export class Router {
     }
   }
 
-  async #run(accepted: Accepted, cell: CallableCell, wallMs: number): Promise<CallResult> {
-    const { call } = accepted;
-    const { action, request, signal, sink } = call;
-    const input = call.input.length === 0 ? emptyInput : call.input;
-    let output: Uint8Array<ArrayBuffer>;
-    try {
-      output = await cell.cell.call({ action, request, input, wallMs, signal, ...(sink ? { sink } : {}) });
-    } catch (error) {
-      return await this.#failed(accepted, asProblem(error));
+  /** Makes the call; once more in a new cell when its cell ended under it and the action is idempotent. */
+  async #run(accepted: Accepted, first: CallableCell): Promise<CallResult> {
+    const { call, isIdempotent, wallMs, startedMs } = accepted;
+    const { action, request, signal } = call;
+    const { sink, hasBegun } = watched(call.sink);
+    const attempted = {
+      ...{ action, request, signal, input: call.input.length === 0 ? emptyInput : call.input },
+      ...(sink === undefined ? {} : { sink }),
+    };
+    let cell = first;
+    let leftMs = wallMs;
+    for (let attempt = 1;; attempt++) {
+      let output: Uint8Array<ArrayBuffer>;
+      try {
+        output = await cell.cell.call({ ...attempted, wallMs: leftMs });
+      } catch (error) {
+        const problem = asProblem(error);
+        leftMs = Math.ceil(wallMs - (performance.now() - startedMs));
+        const isRetried = problem.code === "PLUGIN_CRASHED" && isIdempotent && attempt < attemptsMax &&
+          !hasBegun() && !signal.aborted && leftMs > 0;
+        const next = isRetried ? await this.#next(accepted, problem) : problem;
+        if (next instanceof ProblemError) return await this.#failed(accepted, next);
+        cell = next;
+        continue;
+      }
+      return await this.#completed(accepted, output);
     }
-    return await this.#completed(accepted, output);
+  }
+
+  /** Another cell for a call whose cell ended; that it is made again is in the ledger first. */
+  async #next(accepted: Accepted, { code }: ProblemError): Promise<CallableCell | ProblemError> {
+    const { call: { action, request, actor }, plugin, index, installed } = accepted;
+    try {
+      checkCallable(installed);
+      const appended = this.deps.ledger.append({
+        type: "call.retried",
+        actor,
+        plugin,
+        data: { action, request, accepted: index, code },
+      });
+      const [, woken] = await settled(appended, awake(accepted));
+      return await this.#takingCalls(woken, accepted);
+    } catch (error) {
+      return asProblem(error);
+    }
   }
 
   async #completed(
@@ -228,7 +299,8 @@ export class Router {
   }
 
   /** Finds what would take the call, or records why nothing does. */
-  async #route(call: Call) {
+  async #route(call: Call): Promise<Routed> {
+    const startedMs = performance.now();
     try {
       if (this.#isDraining) throw new ProblemError("NOT_READY", "Cannot take a call: Airlock is stopping");
       if (this.#inputBytes > this.deps.inputBytesPendingMax) {
@@ -248,7 +320,10 @@ export class Router {
       }
       const wallMsMax = installed.plugin.release?.limits.wallMs ?? manifest.limits.wallMs;
       const wallMs = Math.min(action.timeoutMs ?? wallMsMax, wallMsMax);
-      return { installed, manifest, digest: installed.plugin.release?.digest ?? "", wallMs };
+      if (installed.breaker.retryAfterMs() > 0) throw breakerOpen(installed);
+      const digest = installed.plugin.release?.digest ?? "";
+      const isIdempotent = action.idempotent;
+      return { call, installed, manifest, digest, isIdempotent, wallMs, startedMs };
     } catch (error) {
       throw await this.#refused(call, error);
     }
@@ -267,21 +342,6 @@ export class Router {
     return error;
   }
 
-  /** The line of an action. `per-call` plugins have one line for all, because each call needs the cell alone. */
-  #turnstile({ plugin, action }: Call, { actions, reuse }: Manifest, digest: string): Turnstile {
-    let lines = this.#lines.get(plugin);
-    // Another package may have other limits; who is in the old lines still leaves them in order.
-    if (lines?.digest !== digest) this.#lines.set(plugin, lines = { digest, turnstiles: new Map() });
-    const isAlone = reuse === "per-call";
-    const key = isAlone ? "" : action;
-    let turnstile = lines.turnstiles.get(key);
-    if (turnstile === undefined) {
-      turnstile = new Turnstile(isAlone ? 1 : actions[action]?.concurrency ?? 1, this.deps.callsPendingMax);
-      lines.turnstiles.set(key, turnstile);
-    }
-    return turnstile;
-  }
-
   async #wait(turnstile: Turnstile, call: Call, wallMs: number): Promise<void> {
     if (await turnstile.enter(call.signal, wallMs)) return;
     const [code, state] = call.signal.aborted
@@ -297,6 +357,36 @@ export class Router {
     );
     throw await this.#refused(call, error);
   }
+}
+
+/** The plugin's cell. A call that waits for it, waits as long as it may take. */
+function awake({ call, installed, wallMs }: Routed): CallableCell | Promise<CallableCell> {
+  return installed.plugin.awake({ signal: call.signal, waitMs: wallMs });
+}
+
+function breakerOpen({ id, breaker }: Installed<CallableCell>): ProblemError {
+  const retryAfterMs = Math.max(1, breaker.retryAfterMs());
+  const state = `its breaker is ${breaker.state}, because its last calls failed`;
+  return new ProblemError("BREAKER_OPEN", `Cannot call plugin "${id}": ${state}`, { retryAfterMs });
+}
+
+/** A sink that knows whether its reader was sent anything: then a call cannot be made again unseen. */
+function watched(sink: StreamSink | undefined): { sink?: StreamSink; hasBegun(): boolean } {
+  if (sink === undefined) return { hasBegun: () => false };
+  let begun = false;
+  return {
+    sink: {
+      token: (json) => {
+        begun = true;
+        return sink.token(json);
+      },
+      progress: (progress) => {
+        begun = true;
+        sink.progress(progress);
+      },
+    },
+    hasBegun: () => begun,
+  };
 }
 
 /** Waits for both. What the second failed of is returned, because the first has happened all the same. */

@@ -13,7 +13,7 @@
  *   had been deleted; chain, tree and proofs hold. synchronous=OFF would save a third of the time, but a
  *   power cut could tear the file, and with it every older opening: NORMAL.
  * - the ledger restored from an older copy, or cut by its recovery: openings at indexes that it will use
- *   again. So whoever opened the ledger calls `deleteFrom(size)` before the first append.
+ *   again. So the ledger calls `deleteFrom(size)` as it opens, before its first append.
  *
  * Invariants: `rows` is exact, it commits with the rows it counts. An entry is trimmed whole, oldest first.
  *

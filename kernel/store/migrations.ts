@@ -36,6 +36,18 @@ export const storeMigrations: readonly string[] = [
     set_at_ms INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  CREATE TABLE quarantines (
+    plugin    TEXT    PRIMARY KEY,
+    digest    TEXT    NOT NULL,
+    code      TEXT    NOT NULL,
+    reason    TEXT    NOT NULL,
+    failures  INTEGER NOT NULL,
+    window_ms INTEGER NOT NULL,
+    at_ms     INTEGER NOT NULL,
+    recorded  INTEGER NOT NULL CHECK (recorded IN (0, 1))
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 /** Steps of `DATA/commitments.db`. The row count is kept because counting a million rows reads the file. */

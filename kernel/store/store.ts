@@ -1,6 +1,6 @@
 /**
  * The store is the kernel's mutable state on disk, `DATA/airlock.db`: tokens, what the operator chose for
- * each plugin, and grants.
+ * each plugin, grants, and who is in quarantine.
  *
  * A write is on disk when its method returns (WAL, synchronous=FULL), so it may be acknowledged at once.
  * Openings of the ledger's commitments live in a file of their own, see `commitments_table.ts`.
@@ -11,12 +11,14 @@ import { openDatabase } from "./database.ts";
 import { createGrantsTable, type GrantsTable } from "./grants_table.ts";
 import { storeMigrations } from "./migrations.ts";
 import { createPluginsTable, type PluginsTable } from "./plugins_table.ts";
+import { createQuarantinesTable, type QuarantinesTable } from "./quarantines_table.ts";
 import { createTokensTable, type TokensTable } from "./tokens_table.ts";
 
 export interface Store extends Disposable {
   readonly tokens: TokensTable;
   readonly plugins: PluginsTable;
   readonly grants: GrantsTable;
+  readonly quarantines: QuarantinesTable;
 }
 
 /** Throws {@linkcode StoreError} where the file cannot be used. */
@@ -32,6 +34,7 @@ export function openStore({ file }: { file: string }): Store {
     tokens: createTokensTable(db),
     plugins: createPluginsTable(db),
     grants: createGrantsTable(db),
+    quarantines: createQuarantinesTable(db),
     [Symbol.dispose]: () => db.close(),
   };
 }

@@ -55,6 +55,43 @@ Deno.test("openStore() keeps rows from one opening to the next", () => {
   assert.deepEqual(store.grants.list(), [grants]);
 });
 
+const quarantine = {
+  plugin: "hello",
+  digest: "ab",
+  code: "LIMIT_MEMORY",
+  reason: "Cannot call plugin",
+  failures: 3,
+  windowMs: 60_000,
+  atMs: 5,
+  recorded: false,
+} as const;
+
+Deno.test("QuarantinesTable keeps a row until it is deleted, and knows what the ledger was told", () => {
+  using folder = createFolder();
+  {
+    using store = openStore(folder);
+    store.quarantines.set({ ...quarantine, failures: 2 });
+    store.quarantines.set(quarantine);
+  }
+  using store = openStore(folder);
+  assert.deepEqual(store.quarantines.get("hello"), quarantine);
+  for (const plugin of ["hello", "other"]) store.quarantines.setRecorded(plugin);
+  assert.deepEqual(store.quarantines.get("hello"), { ...quarantine, recorded: true });
+  for (let time = 0; time < 2; time++) store.quarantines.delete("hello");
+  assert.equal(store.quarantines.get("hello"), undefined);
+});
+
+Deno.test("openStore() brings a file of the first version to the present shape, and keeps its rows", () => {
+  using folder = createFolder();
+  openDatabase({
+    ...{ file: folder.file, durability: "full", check: true, exclusive: false },
+    migrations: storeMigrations.slice(0, 1),
+  }).close();
+  using store = openStore(folder);
+  store.quarantines.set(quarantine);
+  assert.equal(store.quarantines.get("hello")?.code, "LIMIT_MEMORY");
+});
+
 Deno.test("openStore() refuses a file newer than the program", () => {
   using folder = createFolder();
   openStore(folder)[Symbol.dispose]();

@@ -38,10 +38,11 @@ async function start(tier: Isolation): Promise<Airlock> {
   );
   return await Airlock.start({
     args: ["--tier", tier],
-    config: { cells: { stopTimeoutMs: 300 } },
+    config: { cells: { stopTimeoutMs: 300, restartBackoffMs: 10, restartBackoffMaxMs: 50 } },
     plugins: {
       hostile: {
-        "plugin.jsonc": manifest("hostile", { actions, limits: { memoryMb: 48 } }),
+        // It fails more often than any plugin that is not given up.
+        "plugin.jsonc": manifest("hostile", { actions, limits: { memoryMb: 48 }, restart: { max: 1_000 } }),
         "mod.ts": pluginSource("hostile"),
       },
     },

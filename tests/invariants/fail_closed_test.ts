@@ -56,6 +56,7 @@ const plugins = {
     "plugin.jsonc": manifest("failing", {
       actions: { run: {}, hang: { concurrency: 7 }, ...actions },
       limits: { memoryMb: 256 },
+      restart: { max: 1_000 },
     }),
     "mod.ts": failing,
   },
@@ -68,7 +69,7 @@ const plugins = {
 };
 
 testInEachTier("fail closed: each failure is told, recorded, and nothing else is lost", async (tier) => {
-  const config = { cells: { startTimeoutMs: 2_000 } };
+  const config = { cells: { startTimeoutMs: 2_000, restartBackoffMs: 10, restartBackoffMaxMs: 50 } };
   await using airlock = await Airlock.start({ plugins, config, args: ["--tier", tier] });
   for (const [action, code] of failures) {
     equal(await airlock.call("failing", "run"), "fine", `before ${action}`);

@@ -1,0 +1,45 @@
+/**
+ * The ledger entries of a cell's life: one of its start, or of a start that failed, and one of its end. Pure.
+ *
+ * @module
+ */
+import type { ProblemError } from "../../schemas/problem.ts";
+import type { LedgerEventInput } from "../ledger/ledger.ts";
+import { grantedScopes, type Release } from "./release.ts";
+import type { CellEnd } from "./supervised_cell.ts";
+
+export type StopReason = "operator" | "idle" | "shutdown" | "reload" | "per-call";
+
+/** Who asked for the end of a cell, and why. */
+export interface Asked {
+  readonly reason: StopReason;
+  readonly actor: string;
+}
+
+type WithoutPlace<T> = T extends unknown ? Omit<T, "actor" | "plugin"> : never;
+/** An event, but for who did it to which plugin. */
+export type PluginEvent = WithoutPlace<LedgerEventInput>;
+
+export function startedEvent({ isolation, digest, grants }: Release): PluginEvent {
+  const data = { isolation, packageSha256: digest, granted: grantedScopes(grants) };
+  return { type: "plugin.started", data };
+}
+
+export function failedEvent({ code, message }: ProblemError): PluginEvent {
+  return { type: "plugin.failed", data: { code }, commit: { reason: message } };
+}
+
+/** A cell that had to be killed because it did not stop was killed, and is not said to have stopped. */
+export function endedEvent(
+  { by, calls, cause: { code }, exitCode, signal }: CellEnd,
+  { reason }: Asked,
+): PluginEvent {
+  switch (by) {
+    case "killed":
+      return { type: "plugin.killed", data: { code, calls } };
+    case "crashed":
+      return { type: "plugin.crashed", data: { exitCode, signal: signal ?? "", calls } };
+    case "stopped":
+      return { type: "plugin.stopped", data: { reason } };
+  }
+}

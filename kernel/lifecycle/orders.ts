@@ -1,0 +1,160 @@
+/**
+ * Orders: what an operator has done to a plugin.
+ *
+ * Orders of one plugin are carried out one at a time. A choice is durable before it is carried out, and in the
+ * ledger before it is answered.
+ *
+ * - `start` and `load` of a quarantined plugin are refused: `reset` is the order for that, or `unload` and `load`
+ *   once its files were mended.
+ * - `suspend` needs a cell: a plugin that is asleep uses no CPU as it is, and a call would have to wake it only
+ *   to be frozen.
+ *
+ * @module
+ */
+import type { OperatorGrants } from "../../schemas/capabilities.ts";
+import { ProblemError } from "../../schemas/problem.ts";
+import type { DesiredState } from "../store/plugins_table.ts";
+import type { Admission } from "./admission.ts";
+import { makeDataFolder } from "./cell_room.ts";
+import { bringUp, checkStartable, type Installed } from "./installed.ts";
+import type { SupervisedCell } from "./plugin.ts";
+import type { PluginsDeps } from "./plugins_deps.ts";
+import type { Quarantines } from "./quarantines.ts";
+import { checkIsolation, grantedScopes, makeRelease, type Release } from "./release.ts";
+
+export const lifecycleVerbs = [
+  "load",
+  "start",
+  "stop",
+  "suspend",
+  "resume",
+  "unload",
+  "enable",
+  "disable",
+  "reset",
+] as const;
+export type LifecycleVerb = (typeof lifecycleVerbs)[number];
+
+export class Orders<Cell extends SupervisedCell> {
+  #isClosed = false;
+
+  constructor(
+    private readonly deps: Omit<PluginsDeps<Cell>, "sandbox">,
+    private readonly admission: Admission,
+    private readonly quarantines: Quarantines,
+  ) {}
+
+  /** Takes no more orders. */
+  close(): void {
+    this.#isClosed = true;
+  }
+
+  /** Throws NOT_READY once closed. */
+  checkOpen(): void {
+    if (this.#isClosed) throw new ProblemError("NOT_READY", "Cannot serve the request: Airlock is stopping");
+  }
+
+  async act(installed: Installed<Cell>, verb: LifecycleVerb, actor: string): Promise<void> {
+    await installed.plugin.inOrder(async () => {
+      this.checkOpen();
+      await this.deps.ledger.append({
+        type: "plugin.ordered",
+        actor,
+        plugin: installed.plugin.name,
+        data: { verb },
+      });
+      await this.#carryOut(installed, verb, actor);
+      bringUp(installed);
+    });
+  }
+
+  async setGrants(installed: Installed<Cell>, operator: OperatorGrants, actor: string): Promise<void> {
+    await installed.plugin.inOrder(async () => {
+      this.checkOpen();
+      const { id, scanned, plugin } = installed;
+      if (scanned.kind === "rejected") throw scanned.error;
+      const release = makeRelease(scanned, operator, this.deps);
+      checkIsolation(release);
+      await this.#checkPaths(id, release);
+      const granted = grantedScopes(release.grants);
+      // The entry first: a crash between the two leaves a grant that is written and not in force.
+      await this.deps.ledger.append({ type: "grant.changed", actor, plugin: plugin.name, data: { granted } });
+      this.deps.store.grants.set({ plugin: id, grants: operator, setBy: actor, setAtMs: this.deps.nowMs() });
+      // The cell that runs has the permissions it was started with: it goes. A call that comes meanwhile
+      // starts the next one, so the new grants are in force before the old cell has ended.
+      if (plugin.state !== "unloaded") plugin.revise(release);
+      await plugin.stop("reload", actor);
+      installed.fault = undefined;
+      if (plugin.state === "unloaded" && installed.desired !== "unloaded") {
+        this.admission.takeOn(installed, release);
+        await this.quarantines.settle(installed, actor);
+      }
+      bringUp(installed);
+    });
+  }
+
+  /** Throws GRANT_REFUSED where the warden would refuse a cell; it does so again at each start. */
+  async #checkPaths(id: string, { isolation: tier, packageDir, dataDir, grants }: Release): Promise<void> {
+    await makeDataFolder(id, dataDir);
+    const fault = await this.deps.checkDescription({ tier, packageDir, dataDir, grants });
+    if (fault !== null) throw new ProblemError("GRANT_REFUSED", fault);
+  }
+
+  async #carryOut(installed: Installed<Cell>, verb: LifecycleVerb, actor: string): Promise<void> {
+    const { id, plugin } = installed;
+    switch (verb) {
+      case "load":
+      case "start":
+        return await this.#start(installed, verb, actor);
+      case "stop":
+        if (installed.desired === "on-demand") this.#choose(installed, { desired: "stopped" });
+        return await plugin.stop("operator", actor);
+      case "suspend":
+        return await plugin.suspend(actor);
+      case "resume":
+        return await plugin.resume(actor);
+      case "unload":
+        this.#choose(installed, { desired: "unloaded" });
+        await plugin.stop("operator", actor);
+        if (plugin.state === "unloaded") return;
+        await this.deps.ledger.append({ type: "plugin.unloaded", actor, plugin: plugin.name, data: {} });
+        return plugin.unload();
+      case "enable":
+      case "disable":
+        return await this.#enable(installed, verb, actor);
+      case "reset":
+        // Durable first: a crash after that leaves a plugin that can be started.
+        await this.quarantines.lift(id, plugin.name, actor);
+        plugin.reset();
+        return installed.breaker.reset();
+    }
+  }
+
+  async #start(installed: Installed<Cell>, verb: "load" | "start", actor: string): Promise<void> {
+    const { plugin } = installed;
+    if (installed.scanned.kind === "rejected" || plugin.state === "unloaded") {
+      await this.admission.reload(installed, actor);
+    }
+    this.#choose(installed, { desired: "on-demand" });
+    if (plugin.state === "quarantined" && plugin.refusal !== undefined) throw plugin.refusal;
+    if (verb === "load") return;
+    checkStartable(installed);
+    await plugin.start(actor);
+  }
+
+  async #enable(installed: Installed<Cell>, verb: "enable" | "disable", actor: string): Promise<void> {
+    const { plugin } = installed;
+    const enabled = verb === "enable";
+    if (installed.enabled === enabled) return;
+    this.#choose(installed, { enabled });
+    await this.deps.ledger.append({ type: `plugin.${verb}d`, actor, plugin: plugin.name, data: {} });
+    if (!enabled) await plugin.stop("operator", actor);
+  }
+
+  #choose(installed: Installed<Cell>, choice: { enabled?: boolean; desired?: DesiredState }): void {
+    const { id, enabled, desired } = { ...installed, ...choice };
+    this.deps.store.plugins.set({ id, enabled, desired, updatedAtMs: this.deps.nowMs() });
+    installed.enabled = enabled;
+    installed.desired = desired;
+  }
+}

@@ -1,0 +1,224 @@
+import { deepEqual, equal, match, ok, rejects, throws } from "node:assert/strict";
+import { configSchema } from "../../schemas/config.ts";
+import { manifestSchema } from "../../schemas/manifest.ts";
+import { ProblemError } from "../../schemas/problem.ts";
+import type { Ledger, LedgerEventInput } from "../ledger/ledger.ts";
+import type { AdmittedPlugin, ScannedPlugin } from "../registry/registry.ts";
+import { openStore, type Store } from "../store/store.ts";
+import { createMetrics } from "../telemetry/metrics.ts";
+import { checkCallable } from "./installed.ts";
+import { Plugins } from "./plugins.ts";
+import { FakeCell, releaseOf } from "./testing_plugin.ts";
+import { settle, TestingClock } from "../../sandbox/testing_clock.ts";
+
+const digest = "ab".repeat(32);
+const otherDigest = "cd".repeat(32);
+
+function scan(id: string, more: Record<string, unknown> = {}, packageDigest = digest): AdmittedPlugin {
+  const minimal = { id, version: "1.0.0", airlock: "*", entrypoint: "mod.ts", actions: { run: {} } };
+  const manifest = manifestSchema.parse({ ...minimal, ...more });
+  return { kind: "admitted", folder: `/f/${id}`, manifest, digest: packageDigest, packageFolder: "/p" };
+}
+
+/** One life of a kernel over a data folder. */
+function live(dataDir: string, store: Store, { dev = false, found = [scan("echo")] } = {}) {
+  const cells: FakeCell[] = [];
+  const records: LedgerEventInput[] = [];
+  const background: Promise<unknown>[] = [];
+  const timing = new TestingClock();
+  const world: { fault: string | null; inFolder: ScannedPlugin } = { fault: null, inFolder: scan("echo") };
+  const ledger: Pick<Ledger, "append" | "checkpointBase64"> = {
+    append(event) {
+      records.push(event);
+      return Promise.resolve({ index: 0, size: records.length, checkpoint: "" });
+    },
+    checkpointBase64: () => "",
+  };
+  const plugins = new Plugins<FakeCell>({
+    config: configSchema.parse({ dev, cells: { restartBackoffMs: 100 } }),
+    ...{ tier: "process", dataDir, forbidden: [dataDir], store, timing, metrics: createMetrics() },
+    ledger: ledger as Ledger,
+    sandbox: {
+      start() {
+        const cell = new FakeCell(releaseOf(), 100 + cells.length, true);
+        cells.push(cell);
+        return Promise.resolve(cell);
+      },
+    },
+    checkDescription: () => Promise.resolve(world.fault),
+    random: () => 1,
+    nowMs: () => 1_000,
+    warn: () => {},
+    track: (work) => background.push(work),
+    readPackage: () => Promise.resolve(world.inFolder),
+    verifyPackage: () => Promise.resolve(),
+  });
+  return {
+    ...{ plugins, cells, records, timing, world },
+    types: () => records.map(({ type }) => type),
+    start: () => plugins.install(found),
+    async crashUntil(state: string) {
+      for (let crash = 0; crash < 5 && plugins.get("echo").state !== state; crash++) {
+        await plugins.find("echo").plugin.awake();
+        cells.at(-1)?.end("crashed");
+        await settle();
+        // The pause is over before the next call.
+        await timing.pass(0);
+        if (plugins.get("echo").state === "error") await plugins.act("echo", "start", "token:1");
+      }
+      equal(plugins.get("echo").state, state);
+    },
+    async [Symbol.asyncDispose]() {
+      await plugins.shutdown();
+      await Promise.all(background);
+      equal(cells.filter(({ isAlive }) => isAlive).length, 0);
+      deepEqual(timing.pendingMs, []);
+    },
+  };
+}
+
+/** What goes on in the background makes folders. */
+async function until(condition: () => boolean): Promise<void> {
+  const startedMs = performance.now();
+  while (!condition()) {
+    ok(performance.now() - startedMs < 5_000);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}
+
+async function createFolder() {
+  const dataDir = await Deno.makeTempDir();
+  const store = openStore({ file: `${dataDir}/airlock.db` });
+  return {
+    ...{ dataDir, store },
+    async [Symbol.asyncDispose]() {
+      store[Symbol.dispose]();
+      await Deno.remove(dataDir, { recursive: true });
+    },
+  };
+}
+
+Deno.test("Plugins keeps a quarantine over the lives of the kernel, until it is reset", async () => {
+  await using folder = await createFolder();
+  {
+    await using first = live(folder.dataDir, folder.store);
+    await first.start();
+    await first.crashUntil("quarantined");
+    equal(first.types().filter((type) => type === "plugin.quarantined").length, 1);
+  }
+  {
+    await using second = live(folder.dataDir, folder.store);
+    await second.start();
+    const { state, status, lastError } = second.plugins.get("echo");
+    deepEqual([state, status, lastError?.code], ["quarantined", "error", "PLUGIN_CRASHED"]);
+    equal(second.types().includes("plugin.quarantined"), false, "the ledger tells it once");
+    throws(() => checkCallable(second.plugins.find("echo")), { code: "PLUGIN_QUARANTINED" });
+    for (const verb of ["start", "load"] as const) {
+      await rejects(second.plugins.act("echo", verb, "token:1"), { code: "PLUGIN_QUARANTINED" });
+    }
+    const { value } = await second.plugins.act("echo", "reset", "token:1");
+    equal(value.state, "loaded");
+    deepEqual(second.types().slice(-2), ["plugin.ordered", "plugin.reset"]);
+    await second.plugins.act("echo", "start", "token:1");
+  }
+  await using third = live(folder.dataDir, folder.store);
+  await third.start();
+  equal(third.plugins.get("echo").state, "loaded");
+});
+
+// The kernel was killed between the store and the ledger.
+Deno.test("Plugins tells the ledger of a quarantine that it was not told of", async () => {
+  await using folder = await createFolder();
+  const failures = { code: "LIMIT_CPU", reason: "why", failures: 3, windowMs: 60_000, atMs: 5 } as const;
+  folder.store.quarantines.set({ plugin: "echo", digest, ...failures, recorded: false });
+  for (const expected of [1, 0]) {
+    await using life = live(folder.dataDir, folder.store);
+    await life.start();
+    equal(life.types().filter((type) => type === "plugin.quarantined").length, expected);
+    equal(life.plugins.get("echo").state, "quarantined");
+  }
+});
+
+Deno.test("Plugins lifts a quarantine when other files are taken on, and finds it again with the same", async () => {
+  await using folder = await createFolder();
+  await using life = live(folder.dataDir, folder.store);
+  await life.start();
+  await life.crashUntil("quarantined");
+  equal((await life.plugins.act("echo", "unload", "token:1")).value.state, "unloaded");
+  await rejects(life.plugins.act("echo", "load", "token:1"), { code: "PLUGIN_QUARANTINED" });
+  equal(life.plugins.get("echo").state, "quarantined");
+  await life.plugins.act("echo", "unload", "token:1");
+  life.world.inFolder = scan("echo", {}, otherDigest);
+  equal((await life.plugins.act("echo", "load", "token:2")).value.state, "loaded");
+  const last = life.records.at(-1);
+  deepEqual([last?.type, last?.actor], ["plugin.reset", "token:2"]);
+  equal(folder.store.quarantines.get("echo"), undefined);
+});
+
+Deno.test("Plugins with --dev neither begins a quarantine nor finds one again", async () => {
+  await using folder = await createFolder();
+  {
+    await using life = live(folder.dataDir, folder.store);
+    await life.start();
+    await life.crashUntil("quarantined");
+  }
+  await using life = live(folder.dataDir, folder.store, { dev: true });
+  await life.start();
+  equal(life.plugins.get("echo").state, "loaded");
+});
+
+Deno.test("Plugins starts critical plugins at once, and misses those that are enabled and not up", async () => {
+  await using folder = await createFolder();
+  const found = [scan("echo", { critical: true }), scan("other"), scan("off", { critical: true })];
+  folder.store.plugins.set({ id: "off", enabled: false, desired: "on-demand", updatedAtMs: 1 });
+  await using life = live(folder.dataDir, folder.store, { found });
+  const { plugins } = life;
+  await life.start();
+  deepEqual(plugins.missing(), ["echo"]);
+  await until(() => plugins.get("echo").state === "running");
+  deepEqual([plugins.missing(), plugins.get("other").state], [[], "loaded"]);
+  await plugins.find("echo").plugin.sleep("idle");
+  deepEqual(plugins.missing(), [], "asleep is up");
+  await plugins.act("echo", "stop", "token:1");
+  deepEqual(plugins.missing(), ["echo"]);
+  await plugins.act("echo", "load", "token:1");
+  await until(() => plugins.missing().length === 0);
+  await plugins.act("off", "enable", "token:1");
+  await until(() => plugins.missing().length === 0);
+  equal(plugins.get("off").state, "running", "an order is followed up");
+});
+
+Deno.test("Plugins.setGrants() refuses what the warden would refuse, and records nothing", async () => {
+  await using folder = await createFolder();
+  await using life = live(folder.dataDir, folder.store, {
+    found: [scan("echo", { capabilities: { read: ["*"] } })],
+  });
+  await life.start();
+  const before = life.records.length;
+  life.world.fault = 'Cannot grant "/srv/link": it leads to "/etc". Grant that, if it is meant';
+  await rejects(life.plugins.setGrants("echo", { read: ["/srv/link"] }, "token:1"), (error) => {
+    match((error as ProblemError).message, /leads to/);
+    return error instanceof ProblemError && error.code === "GRANT_REFUSED";
+  });
+  deepEqual([life.records.length, folder.store.grants.get("echo")], [before, undefined]);
+  life.world.fault = null;
+  await life.plugins.setGrants("echo", { read: ["/srv/file"] }, "token:1");
+  deepEqual(life.plugins.grants("echo").operator, { read: ["/srv/file"] });
+});
+
+Deno.test("Plugins carries out suspend and resume, also of a plugin whose grants change meanwhile", async () => {
+  await using folder = await createFolder();
+  await using life = live(folder.dataDir, folder.store);
+  const { plugins } = life;
+  await life.start();
+  await rejects(plugins.act("echo", "suspend", "token:1"), { code: "CONFLICT" });
+  await plugins.act("echo", "start", "token:1");
+  equal((await plugins.act("echo", "suspend", "token:1")).value.state, "suspended");
+  await plugins.setGrants("echo", {}, "token:1");
+  equal(plugins.get("echo").state, "loaded");
+  await plugins.act("echo", "start", "token:1");
+  for (const verb of ["disable", "enable", "start", "suspend", "unload"] as const) {
+    await plugins.act("echo", verb, "token:1");
+  }
+  deepEqual([plugins.get("echo").state, plugins.get("echo").pid], ["unloaded", null]);
+});

@@ -1,0 +1,145 @@
+/**
+ * Recovery: what becomes of one plugin after a failure. It is started again in its turn, it waits for an operator,
+ * or it is quarantined.
+ *
+ * `restart_policy.ts` judges, `restart_queue.ts` says whose turn it is; here stands what came of it, so that calls
+ * are told, or wait.
+ *
+ * Invariants:
+ * - at most one restart is due for a plugin;
+ * - a quarantine is durable before anybody can see it.
+ *
+ * @module
+ */
+import type { PluginState } from "../../schemas/api.ts";
+import type { Config } from "../../schemas/config.ts";
+import { type ProblemCode, ProblemError } from "../../schemas/problem.ts";
+import type { Release } from "./release.ts";
+import { Failures, type Verdict } from "./restart_policy.ts";
+import type { RestartQueue } from "./restart_queue.ts";
+import type { Clock } from "../../sandbox/clock.ts";
+
+/** Why a plugin was given up: the last of its failures, and how many there were. */
+export interface Quarantine {
+  /** Of the package that failed. */
+  readonly digest: string;
+  readonly code: ProblemCode;
+  readonly reason: string;
+  readonly failures: number;
+  readonly windowMs: number;
+  readonly atMs: number;
+}
+
+export interface PluginFault {
+  readonly error: ProblemError;
+  readonly atMs: number;
+}
+
+export interface RecoveryDeps {
+  readonly config: Config;
+  readonly restarts: Pick<RestartQueue, "add">;
+  readonly timing: Clock;
+  /** From 0 to 1. */
+  random(): number;
+  nowMs(): number;
+  /** Makes a quarantine durable before it returns, then tells the ledger. */
+  keepQuarantine(quarantine: Quarantine): void;
+}
+
+export class Recovery {
+  readonly #failures = new Failures();
+  #verdict: Verdict | undefined;
+  #quarantine: Quarantine | undefined;
+  #cancelRestart: (() => void) | undefined;
+  lastFault: PluginFault | undefined;
+
+  /** `start` begins a start that is due, and settles with it; it may find that there is nothing to start. */
+  constructor(
+    private readonly id: string,
+    private readonly deps: RecoveryDeps,
+    private readonly start: () => Promise<unknown>,
+  ) {}
+
+  /** Takes note of a failure, and says what is to become of the plugin; a quarantine is then to be kept. */
+  judge(error: ProblemError, { manifest, digest }: Release): Verdict["kind"] {
+    const { config, timing, random, nowMs } = this.deps;
+    this.lastFault = { error, atMs: nowMs() };
+    // A call that ran out of time ends its cell, and says little of the next one: the breaker judges that.
+    const verdict: Verdict = error.code === "LIMIT_WALL"
+      ? manifest.restart.policy === "never" ? { kind: "call" } : { kind: "restart", afterMs: 0 }
+      : this.#failures.judge(manifest.restart, config, timing.nowMs(), random());
+    this.#verdict = verdict;
+    if (verdict.kind === "restart") this.startAfter(verdict.afterMs, manifest.critical);
+    if (verdict.kind === "quarantine") {
+      const { failures } = verdict;
+      const { windowMs } = manifest.restart;
+      this.#quarantine = {
+        digest,
+        code: error.code,
+        reason: error.message,
+        failures,
+        windowMs,
+        atMs: nowMs(),
+      };
+    }
+    return verdict.kind;
+  }
+
+  /** The quarantine is durable when this returns. */
+  keepQuarantine(): void {
+    if (this.#quarantine !== undefined) this.deps.keepQuarantine(this.#quarantine);
+  }
+
+  /** Takes up a quarantine that was begun in an earlier life of the kernel, or before the plugin was unloaded. */
+  restore(quarantine: Quarantine): void {
+    const { code, reason, atMs } = quarantine;
+    this.lastFault = { error: new ProblemError(code, reason), atMs };
+    this.#quarantine = quarantine;
+  }
+
+  /** Forgets all failures but the words of the last one. */
+  reset(): void {
+    this.dropRestart();
+    this.#failures.forget();
+    this.#verdict = undefined;
+    this.#quarantine = undefined;
+  }
+
+  /** Starts the plugin in its turn, in place of what was due. */
+  startAfter(afterMs: number, critical: boolean): void {
+    this.dropRestart();
+    this.#cancelRestart = this.deps.restarts.add({
+      critical,
+      dueMs: this.deps.timing.nowMs() + afterMs,
+      run: () => this.start(),
+    });
+  }
+
+  /** It is being started, or must not be. */
+  dropRestart(): void {
+    this.#cancelRestart?.();
+    this.#cancelRestart = undefined;
+  }
+
+  /** What a call of a plugin in `state` waits for. */
+  waitIn(state: PluginState): string | undefined {
+    if (state === "suspended") return "it is suspended";
+    if (state !== "error" || this.#verdict?.kind !== "restart") return undefined;
+    return `it failed (${this.lastFault?.error.code}) and is to be started again`;
+  }
+
+  /** Why no call starts a plugin in `state`. */
+  refusalIn(state: PluginState): ProblemError | undefined {
+    const { id } = this;
+    const cannot = `Cannot call plugin "${id}"`;
+    if (state === "quarantined") {
+      const { failures, windowMs, reason } = this.#quarantine ?? {};
+      const why = `it is quarantined, because it failed ${failures} times within ${windowMs} ms`;
+      const advice = `Mend what is wrong, then POST /v1/plugins/${id}/reset`;
+      return new ProblemError("PLUGIN_QUARANTINED", `${cannot}: ${why}; the last time: ${reason}. ${advice}`);
+    }
+    if (state !== "error" || this.#verdict?.kind !== "operator") return undefined;
+    const why = `it failed (${this.lastFault?.error.code}) and its manifest asks for no restart`;
+    return new ProblemError("PLUGIN_CRASHED", `${cannot}: ${why}. Start it: POST /v1/plugins/${id}/start`);
+  }
+}

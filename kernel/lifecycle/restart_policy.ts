@@ -1,0 +1,64 @@
+/**
+ * The restart policy: what becomes of a plugin whose cell ended although nobody asked for it, or did not start.
+ *
+ * Such an end is a **failure**. Failures within the manifest's window are counted; when there are as many as
+ * `restart.max` (at least one), the plugin is given up and quarantined. Before that the kernel starts it again
+ * after a pause that doubles with each failure in the window, or leaves it to an operator where the manifest says
+ * `never`. `on-failure` and `always` are the same here: a cell that ends by itself has failed, whatever its exit
+ * code.
+ *
+ * With `--dev` nobody is quarantined, because a file that is being written is broken again and again: the pause
+ * stays the shortest, and in place of a quarantine the plugin rests until its next call.
+ *
+ * Invariant: as many failures are remembered as make a quarantine, and no more.
+ *
+ * Pure.
+ *
+ * @module
+ */
+import type { Config } from "../../schemas/config.ts";
+import type { Manifest } from "../../schemas/manifest.ts";
+
+/** What the operator's configuration says of it. */
+export type RestartTerms =
+  & Pick<Config, "dev">
+  & { readonly cells: Pick<Config["cells"], "restartBackoffMs" | "restartBackoffMaxMs"> };
+
+export type Verdict =
+  /** The kernel starts it after a pause; calls wait for that. */
+  | { readonly kind: "restart"; readonly afterMs: number }
+  /** An operator starts it; calls are refused. */
+  | { readonly kind: "operator" }
+  /** The next call starts it. */
+  | { readonly kind: "call" }
+  | { readonly kind: "quarantine"; readonly failures: number };
+
+/** The failures of one plugin. */
+export class Failures {
+  #atMs: number[] = [];
+
+  /** Takes note of one, and says what to do. `random` is from 0 to 1. `nowMs` never goes back. */
+  judge(
+    { policy, max, windowMs }: Manifest["restart"],
+    terms: RestartTerms,
+    nowMs: number,
+    random: number,
+  ): Verdict {
+    const failuresMax = Math.max(1, max);
+    this.#atMs = [...this.#atMs.filter((atMs) => nowMs - atMs < windowMs), nowMs].slice(-failuresMax);
+    const failures = this.#atMs.length;
+    if (failures >= failuresMax) return terms.dev ? { kind: "call" } : { kind: "quarantine", failures };
+    if (policy === "never") return { kind: "operator" };
+    return { kind: "restart", afterMs: backoffMs(terms.dev ? 1 : failures, terms, random) };
+  }
+
+  forget(): void {
+    this.#atMs = [];
+  }
+}
+
+/** The pause after so many failures in a row, between half and all of it, so that many do not start as one. */
+export function backoffMs(failures: number, { cells }: RestartTerms, random: number): number {
+  const fullMs = Math.min(cells.restartBackoffMaxMs, cells.restartBackoffMs * 2 ** (failures - 1));
+  return Math.round(fullMs * (0.5 + random / 2));
+}
