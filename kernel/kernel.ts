@@ -34,7 +34,7 @@ import { Tracker } from "./tracker.ts";
 
 export { type LifecycleVerb, lifecycleVerbs } from "./lifecycle/orders.ts";
 export type { GrantsView } from "./lifecycle/plugins.ts";
-export type { Call, CallResult, StreamSink } from "./router/router.ts";
+export type { Call, CallResult, StreamSink } from "./router/call.ts";
 
 /** A value, and the signed checkpoint (base64 of the note) that covers the act that made it. */
 export interface Written<T> {

@@ -3,7 +3,8 @@
  *
  * Order is the contract: a call is in the ledger before its plugin sees the input, and its outcome is there
  * before the caller sees the answer. A call that is refused has one entry, `call.refused`; a call that was
- * accepted has two, `call.accepted` and then `call.completed` or `call.failed`.
+ * accepted has two, `call.accepted` and then `call.completed` or `call.failed`; between them stands `call.retried` when an
+ * idempotent one was made again after its cell had ended.
  *
  * @module
  */
@@ -14,54 +15,10 @@ import type { Ledger } from "../ledger/ledger.ts";
 import { type Outcome, outcomeOf } from "../lifecycle/breaker.ts";
 import { checkCallable, type Installed } from "../lifecycle/installed.ts";
 import type { Plugins } from "../lifecycle/plugins.ts";
-import type { SupervisedCell } from "../lifecycle/plugin.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import { type Call, type CallableCell, type CallResult, watched } from "./call.ts";
 import { Lines } from "./lines.ts";
 import type { Turnstile } from "./turnstile.ts";
-
-/** Receives what a streaming action sends before its result. */
-export interface StreamSink {
-  /** `json`: the text of exactly one JSON value, already parsed once. Resolve when the reader took it. */
-  token(json: string): Promise<void>;
-  progress(progress: { fraction: number; note: string }): void;
-}
-
-export interface Call {
-  readonly plugin: string;
-  readonly action: string;
-  /** The body bytes: UTF-8 text of exactly one JSON value, or empty (then the input is `{}`). */
-  readonly input: Uint8Array<ArrayBuffer>;
-  readonly actor: string;
-  /** Request id. */
-  readonly request: string;
-  readonly signal: AbortSignal;
-  readonly sink?: StreamSink;
-}
-
-export interface CallResult {
-  /** UTF-8 text of exactly one JSON value. */
-  readonly output: Uint8Array<ArrayBuffer>;
-  readonly durationMs: number;
-  readonly inputSha256: string;
-  readonly outputSha256: string;
-  readonly ledger: { index: number; size: number };
-  /** base64 of the signed note. */
-  readonly checkpoint: string;
-}
-
-/** A cell that takes calls; `sandbox/` provides it. */
-export interface CallableCell extends SupervisedCell {
-  readonly cell: SupervisedCell["cell"] & {
-    call(call: {
-      action: string;
-      request: string;
-      input: Uint8Array;
-      wallMs: number;
-      signal: AbortSignal;
-      sink?: StreamSink;
-    }): Promise<Uint8Array<ArrayBuffer>>;
-  };
-}
 
 export interface RouterDeps {
   readonly plugins: Plugins<CallableCell>;
@@ -368,25 +325,6 @@ function breakerOpen({ id, breaker }: Installed<CallableCell>): ProblemError {
   const retryAfterMs = Math.max(1, breaker.retryAfterMs());
   const state = `its breaker is ${breaker.state}, because its last calls failed`;
   return new ProblemError("BREAKER_OPEN", `Cannot call plugin "${id}": ${state}`, { retryAfterMs });
-}
-
-/** A sink that knows whether its reader was sent anything: then a call cannot be made again unseen. */
-function watched(sink: StreamSink | undefined): { sink?: StreamSink; hasBegun(): boolean } {
-  if (sink === undefined) return { hasBegun: () => false };
-  let begun = false;
-  return {
-    sink: {
-      token: (json) => {
-        begun = true;
-        return sink.token(json);
-      },
-      progress: (progress) => {
-        begun = true;
-        sink.progress(progress);
-      },
-    },
-    hasBegun: () => begun,
-  };
 }
 
 /** Waits for both. What the second failed of is returned, because the first has happened all the same. */

@@ -244,6 +244,25 @@ function describe(error: unknown): string {
   }
 }
 
+/**
+ * A Worker that ends itself leaves a process in which nobody answers. Here it says so on its way out, so that its
+ * calls fail at once and not at their deadlines. A courtesy: who gets around it meets those.
+ */
+function tellOfEnd(): void {
+  const { exit } = Deno;
+  const close = globalThis.close.bind(globalThis);
+  const tell = (message: string) => post([{ type: "failed", message }]);
+  Deno.exit = (code) => {
+    tell(`it called Deno.exit(${code === undefined ? "" : toText(code)})`);
+    return exit(code);
+  };
+  globalThis.close = () => {
+    tell("it closed its Worker");
+    close();
+  };
+}
+
+tellOfEnd();
 const guest = new Guest();
 globalThis.addEventListener("message", (event) => {
   // Only the cell can post to this Worker, and it posts lists of messages. The first listener comes first.

@@ -20,10 +20,10 @@ const fatal: readonly (readonly [keyof typeof hostileActions, ProblemCode])[] = 
   ["allocate", "LIMIT_MEMORY"],
   ["buffers", "LIMIT_MEMORY"],
   ["kill", "PLUGIN_CRASHED"],
-  // They end the Worker and not the process: there is nobody left to answer.
-  ["exit", "LIMIT_WALL"],
-  ["processExit", "LIMIT_WALL"],
-  ["close", "LIMIT_WALL"],
+  // They end the Worker and not the process, which would leave nobody to answer: it says so on its way out.
+  ["exit", "PLUGIN_CRASHED"],
+  ["processExit", "PLUGIN_CRASHED"],
+  ["close", "PLUGIN_CRASHED"],
   ["stopSelf", "LIMIT_WALL"],
   ["rejection", "PLUGIN_CRASHED"],
   ["later", "PLUGIN_CRASHED"],
@@ -38,7 +38,9 @@ async function start(tier: Isolation): Promise<Airlock> {
   );
   return await Airlock.start({
     args: ["--tier", tier],
-    config: { cells: { stopTimeoutMs: 300, restartBackoffMs: 10, restartBackoffMaxMs: 50 } },
+    config: {
+      cells: { stopTimeoutMs: 300, breakerFailures: 1_000, restartBackoffMs: 10, restartBackoffMaxMs: 50 },
+    },
     plugins: {
       hostile: {
         // It fails more often than any plugin that is not given up.
