@@ -33,8 +33,8 @@ export class LocalCells implements AsyncDisposable {
     const cells = new Cells({
       host: this.#host,
       bundleDir,
-      sampleIntervalMs: config.sampleIntervalMs,
-      cellsMax: config.awakeMax,
+      config,
+      groups: undefined,
       own: { dataDir: this.#dataDir, codeDir, runFolder: this.#folder },
       environment: () => undefined,
       report: (message: FromWarden) => {
@@ -46,7 +46,8 @@ export class LocalCells implements AsyncDisposable {
     const receive = (message: ToWarden) => {
       if (message.type === "start") cells.start(message.description, run);
       else if (message.type === "locate") cells.locate(message.cell);
-      else if (message.type === "kill") cells.kill(message.cell, "asked");
+      else if (message.type === "kill") cells.kill(message.cell);
+      else if (message.type === "calls") cells.calls(message.cell, message.count, message.ids);
     };
     this.#sandbox = new Sandbox({
       ...config,

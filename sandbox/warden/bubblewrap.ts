@@ -13,6 +13,7 @@
  * @module
  */
 import type { CellDescription } from "../../schemas/warden_protocol.ts";
+import { temporaryBytesMax } from "./cell_watch.ts";
 
 /** What of the host the runtime itself needs; found once, when the warden starts. */
 export interface HostRuntime {
@@ -42,8 +43,6 @@ export const programPaths = ["/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache
 
 /** A cell's temporary folders, Deno's own cache among them. */
 export const sealedTemporaryDir = "/tmp";
-
-const megabyte = 1_048_576;
 
 /** Arguments of `bwrap`, up to the program. `bindings` are the cell's own files and its socket. */
 export function bubblewrapArguments(
@@ -76,7 +75,7 @@ export function bubblewrapArguments(
     ...(hasNet ? ["--share-net"] : []),
     ...["--die-with-parent", "--new-session", "--hostname", "cell"],
     ...["--dev", "/dev", "--remount-ro", "/dev", "--proc", "/proc", "--remount-ro", "/proc"],
-    ...["--size", String(limits.diskMb * megabyte), "--tmpfs", sealedTemporaryDir],
+    ...["--size", String(temporaryBytesMax(limits)), "--tmpfs", sealedTemporaryDir],
     ...links,
     ...bound.flatMap((path) => ["--ro-bind", path, path]),
     ...grants.write.flatMap((path) => ["--bind", path, path]),

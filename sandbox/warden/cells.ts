@@ -1,23 +1,33 @@
 /**
- * The warden's cells: starts them, reads their log, samples them, kills them, and reports their end.
+ * The warden's cells: starts them, reads their log, looks at them, stops and kills them, and reports their end.
  *
  * It watches from outside and by itself, so that a limit holds while the kernel's event loop is busy and
  * while a plugin blocks its own. Every cell in the map is a live process or one whose end is being read.
  *
  * @module
  */
-import type { CellDescription, FromWarden, wardenKillReasons } from "../../schemas/warden_protocol.ts";
+import type { Config } from "../../schemas/config.ts";
+import { limitsSchema } from "../../schemas/limits.ts";
+import type { CellDescription, FromWarden, WardenKillReason } from "../../schemas/warden_protocol.ts";
 import { workerPermissions } from "../permissions.ts";
-import { checkDescription, type OwnFolders } from "./check_description.ts";
+import { readCellLog } from "./cell_log.ts";
+import { CellMonitor } from "./cell_monitor.ts";
+import { CellProcesses } from "./cell_processes.ts";
+import { memoryBytesMax, temporaryBytesMax, threadsMax, type Verdict } from "./cell_watch.ts";
+import type { CellGroup, CellGroups } from "./cgroup.ts";
+import { checkDescription, type CheckedDescription, type OwnFolders } from "./check_description.ts";
 import { cellCommand, type HostPrograms } from "./command_line.ts";
-import { anonymousBytes, innermostChild, programOf } from "./proc.ts";
+import { checkGrantedLinks } from "./granted_links.ts";
+import { Pace } from "./pace.ts";
+import { readUnits } from "./proc.ts";
 
 export interface CellsOptions {
   readonly host: HostPrograms;
   readonly bundleDir: string;
-  readonly sampleIntervalMs: number;
-  readonly cellsMax: number;
+  readonly config: Config["cells"];
   readonly own: OwnFolders;
+  /** Where there are none, the warden's looks are all that bounds a cell beside prlimit. */
+  readonly groups: CellGroups | undefined;
   environment(name: string): string | undefined;
   report(message: FromWarden): void;
   /** Resolves when the kernel has taken what was reported so far, or is gone. */
@@ -25,63 +35,100 @@ export interface CellsOptions {
   log(message: string): void;
 }
 
-type Killed = (typeof wardenKillReasons)[number] | "asked";
+/** Where this life of the kernel has its socket, and cells of the process tier their temporary folders. */
+export interface RunPlaces {
+  readonly socket: string;
+  readonly folder: string;
+}
 
 interface RunningCell {
   readonly description: CellDescription;
   readonly child: Deno.ChildProcess;
-  readonly depth: number;
-  readonly temporaryDir: string;
-  pid: number | undefined;
-  killed: Killed | null;
+  readonly processes: CellProcesses;
+  readonly monitor: CellMonitor;
+  readonly group: CellGroup | undefined;
+  readonly temporaryDir: string | undefined;
+  killed: { readonly reason: WardenKillReason | "asked"; readonly verdict: Verdict | undefined } | undefined;
+  /** `wanted`: there is no process to stop yet. */
+  suspension: "none" | "wanted" | "done";
 }
 
-/** Room for the runtime itself, on top of `memoryMb`. */
-const runtimeBytes = 48 * 1_048_576;
-const logChunkBytes = 8_192;
+const detailCharsMax = 512;
+const faultCharsMax = 8_192;
+const checksPendingMax = 64;
+/** Wrappers and the threads they may have, in a cell's control group. */
+const wrapperThreads = 4;
 
 export class Cells {
   readonly #running = new Map<string, RunningCell>();
-  readonly #ends = new Set<Promise<void>>();
+  /** Cells whose grants are being looked at. */
+  readonly #starting = new Map<string, AbortController>();
+  readonly #tasks = new Set<Promise<void>>();
+  readonly #pace = new Pace();
+  readonly #units = readUnits();
+  readonly #cores = navigator.hardwareConcurrency;
+  #checksPending = 0;
   #sampler: ReturnType<typeof setInterval> | undefined;
+  #isClosed = false;
 
   constructor(private readonly options: CellsOptions) {}
 
   get count(): number {
-    return this.#running.size;
+    return this.#running.size + this.#starting.size;
   }
 
   /** Starts a process, or reports why not. */
-  start(description: CellDescription, run: { socket: string; folder: string }): void {
-    const { cell } = description;
+  start(description: CellDescription, run: RunPlaces): void {
+    this.#track(this.#start(description, run));
+  }
+
+  async #start(description: CellDescription, run: RunPlaces): Promise<void> {
+    const { cell, tier } = description;
     try {
-      if (this.#running.has(cell)) throw new Error(`Cannot start cell "${cell}": it exists`);
-      if (this.#running.size >= this.options.cellsMax) {
-        throw new Error(`Cannot start cell "${cell}": ${this.options.cellsMax} cells are alive`);
+      if (this.#isClosed) throw new Error(`Cannot start cell "${cell}": its kernel has ended`);
+      if (this.#running.has(cell) || this.#starting.has(cell)) {
+        throw new Error(`Cannot start cell "${cell}": it exists`);
+      }
+      if (this.count >= this.options.config.awakeMax) {
+        throw new Error(`Cannot start cell "${cell}": ${this.options.config.awakeMax} cells are alive`);
       }
       checkDescription(description, this.options.own);
+      if (tier === "process") await this.#checkLinks(description);
       const running = this.#spawn(description, run);
       this.#running.set(cell, running);
-      const end = this.#untilEnd(running).finally(() => this.#ends.delete(end));
-      this.#ends.add(end);
-      this.#sampler ??= setInterval(() => this.#sample(), this.options.sampleIntervalMs);
+      this.#track(this.#untilEnd(running));
+      this.#sampler ??= setInterval(() => this.#sample(), this.options.config.sampleIntervalMs);
       this.options.report({ type: "started", cell });
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      this.options.report({ type: "refused", cell, message });
+      this.options.report({ type: "refused", cell, message: messageOf(error) });
     }
   }
 
-  #spawn(description: CellDescription, run: { socket: string; folder: string }): RunningCell {
-    const temporaryDir = `${run.folder}/${description.cell}`;
-    const { bundleDir, host, environment } = this.options;
-    const { program, args, env, ownSession, depth } = cellCommand(
-      description,
-      { bundleDir, socket: run.socket, temporaryDir },
-      host,
-      environment,
-    );
-    if (description.tier === "process") Deno.mkdirSync(temporaryDir, { mode: 0o700 });
+  async #checkLinks(description: CellDescription): Promise<void> {
+    const { cell } = description;
+    const killed = new AbortController();
+    this.#starting.set(cell, killed);
+    try {
+      const { grantEntriesMax } = this.options.config;
+      await checkGrantedLinks(description, {
+        ...{ entriesMax: grantEntriesMax, pace: this.#pace, signal: killed.signal },
+      });
+      if (killed.signal.aborted) {
+        throw new Error(`Cannot start cell "${cell}": it was killed before it began`);
+      }
+    } finally {
+      this.#starting.delete(cell);
+    }
+  }
+
+  #spawn(description: CellDescription, run: RunPlaces): RunningCell {
+    const { cell, grants, limits, tier } = description;
+    const { bundleDir, config, host, environment } = this.options;
+    const temporaryDir = `${run.folder}/${cell}`;
+    const files = { bundleDir, socket: run.socket, temporaryDir };
+    const { program, args, env, ownSession, depth } = cellCommand(description, files, host, environment);
+    const ownTemporaryDir = tier === "process" ? temporaryDir : undefined;
+    if (ownTemporaryDir !== undefined) Deno.mkdirSync(ownTemporaryDir, { mode: 0o700 });
     const child = new Deno.Command(program, {
       args,
       env,
@@ -92,113 +139,184 @@ export class Cells {
       stderr: "piped",
       cwd: "/",
     }).spawn();
-    const boot = { socket: run.socket, permissions: workerPermissions(description.grants) };
+    const boot = { socket: run.socket, permissions: workerPermissions(grants) };
     void writeAndClose(child.stdin, `${description.token}\n${JSON.stringify(boot)}`);
-    return { description, child, depth, temporaryDir, pid: undefined, killed: null };
+    const group = this.#makeGroup(description);
+    group?.add(child.pid);
+    const processes = new CellProcesses({
+      ...{ spawnedPid: child.pid, depth, deno: host.deno, units: this.#units },
+      hasPrograms: grants.run.length > 0 || grants.ffi.length > 0,
+      threadsMax: threadsMax(limits, this.#cores),
+    });
+    const monitored = { description, processes, group, temporaryDir: ownTemporaryDir };
+    const machine = { cores: this.#cores, units: this.#units };
+    const monitor = new CellMonitor({ ...monitored, ...machine, config }, performance.now());
+    return { ...monitored, child, monitor, killed: undefined, suspension: "none" };
+  }
+
+  #makeGroup({ cell, limits }: CellDescription): CellGroup | undefined {
+    try {
+      return this.options.groups?.make(cell, {
+        memoryBytesMax: memoryBytesMax(limits) + temporaryBytesMax(limits),
+        threadsMax: threadsMax(limits, this.#cores) + wrapperThreads,
+        nice: this.options.config.niceness,
+      });
+    } catch (error) {
+      this.options.log(`Cannot make a control group for cell "${cell}": ${messageOf(error)}`);
+      return undefined;
+    }
   }
 
   /** The process id of the cell's program, not of a wrapper around it. */
   locate(cell: string): void {
-    const running = this.#running.get(cell);
-    this.options.report({
-      type: "located",
-      cell,
-      pid: running === undefined ? null : this.#pidOf(running) ?? null,
-    });
+    const pid = this.#running.get(cell)?.processes.pid ?? null;
+    this.options.report({ type: "located", cell, pid });
   }
 
-  #pidOf(running: RunningCell): number | undefined {
-    if (running.pid !== undefined) return running.pid;
-    const pid = innermostChild(running.child.pid, running.depth);
-    // Before a wrapper has replaced itself by Deno its numbers are not the cell's.
-    if (pid !== undefined && programOf(pid) === this.options.host.deno) running.pid = pid;
-    return running.pid;
-  }
-
-  kill(cell: string, reason: Killed): void {
+  /** What the cell works on, from now on. */
+  calls(cell: string, count: number, ids: readonly number[]): void {
     const running = this.#running.get(cell);
     if (running === undefined) return;
-    running.killed ??= reason;
-    const pid = this.#pidOf(running);
-    if (pid !== undefined && pid !== running.child.pid) sendKill(pid);
+    const verdict = running.monitor.report(count, ids, performance.now());
+    if (verdict !== undefined) this.#end(running, verdict);
+  }
+
+  suspend(cell: string): void {
+    const running = this.#running.get(cell);
+    if (running === undefined) return;
+    running.suspension = "wanted";
+    this.#stopWanted(running);
+  }
+
+  #stopWanted(running: RunningCell): void {
+    if (!running.monitor.stop()) return;
+    running.suspension = "done";
+    this.options.report({ type: "suspended", cell: running.description.cell });
+  }
+
+  resume(cell: string): void {
+    const running = this.#running.get(cell);
+    if (running === undefined) return;
+    running.suspension = "none";
+    running.monitor.resume();
+    this.options.report({ type: "resumed", cell });
+  }
+
+  kill(cell: string): void {
+    this.#starting.get(cell)?.abort();
+    const running = this.#running.get(cell);
+    if (running !== undefined) this.#end(running, undefined);
+  }
+
+  /** Kills it, for the reason that came first. */
+  #end(running: RunningCell, verdict: Verdict | undefined): void {
+    running.killed ??= { reason: verdict?.reason ?? "asked", verdict };
+    running.processes.kill();
     endChild(running.child);
   }
 
-  /** Kills every cell and waits for the ends. */
+  /** Answers whether a cell over this would be refused. */
+  check(check: number, description: CheckedDescription & Pick<CellDescription, "tier">): void {
+    this.#track(
+      this.#check(description).then((fault) => {
+        this.options.report({ type: "checked", check, fault: fault?.slice(0, faultCharsMax) ?? null });
+      }),
+    );
+  }
+
+  async #check(description: CheckedDescription & Pick<CellDescription, "tier">): Promise<string | undefined> {
+    if (this.#checksPending >= checksPendingMax) return "Cannot check the grants now: too many others wait";
+    this.#checksPending++;
+    try {
+      const { bundleDir, config, environment, host, own } = this.options;
+      checkDescription(description, own);
+      const files = { bundleDir, socket: `${own.runFolder}/s`, temporaryDir: own.runFolder };
+      const anyCell = { cell: "check", token: "0".repeat(64), limits: limitsSchema.parse({}) };
+      cellCommand({ ...description, ...anyCell }, files, host, environment);
+      if (description.tier === "process") {
+        await checkGrantedLinks(description, { entriesMax: config.grantEntriesMax, pace: this.#pace });
+      }
+      return undefined;
+    } catch (error) {
+      return messageOf(error);
+    } finally {
+      this.#checksPending--;
+    }
+  }
+
+  /** Kills every cell, and waits for the ends. None is started after that. */
   async killAll(): Promise<void> {
-    for (const cell of this.#running.keys()) this.kill(cell, "asked");
-    await Promise.all(this.#ends);
+    this.#isClosed = true;
+    for (const cell of [...this.#starting.keys(), ...this.#running.keys()]) this.kill(cell);
+    while (this.#tasks.size > 0) await Promise.all(this.#tasks);
   }
 
   #sample(): void {
-    for (const [cell, running] of this.#running) {
-      const pid = this.#pidOf(running);
-      if (pid === undefined) continue;
-      const bytes = anonymousBytes(pid);
-      const bytesMax = running.description.limits.memoryMb * 1_048_576 + runtimeBytes;
-      if (bytes !== undefined && bytes > bytesMax) this.kill(cell, "LIMIT_MEMORY");
+    const nowMs = performance.now();
+    for (const running of this.#running.values()) {
+      if (running.killed !== undefined) continue;
+      const { monitor } = running;
+      const verdict = monitor.look(nowMs);
+      if (verdict !== undefined) this.#end(running, verdict);
+      else if (monitor.areFoldersDue(nowMs)) this.#track(this.#measureFolders(running));
+      if (running.suspension === "wanted") this.#stopWanted(running);
+    }
+  }
+
+  async #measureFolders(running: RunningCell): Promise<void> {
+    const verdict = await running.monitor.measureFolders(this.#pace);
+    // It may have ended meanwhile, and another one may have its pid.
+    if (verdict !== undefined && this.#running.get(running.description.cell) === running) {
+      this.#end(running, verdict);
     }
   }
 
   async #untilEnd(running: RunningCell): Promise<void> {
-    const { child, description } = running;
+    const { child, description, group, monitor, temporaryDir } = running;
+    const { cell, limits } = description;
     // Whatever goes wrong in here, the end is reported: the kernel waits for it, and the warden lives on.
-    const failed = (error: unknown) =>
-      this.options.log(`Cannot clean up after cell "${description.cell}": ${error}`);
+    const failed = (error: unknown) => this.options.log(`Cannot clean up after cell "${cell}": ${error}`);
+    const log = {
+      bytesPerSecond: limits.logBytesPerSecond,
+      ended: child.status,
+      report: (text: string) => this.options.report({ type: "log", cell, text }),
+      flushed: () => this.options.flushed(),
+    };
     const logs = Promise.all(
-      [child.stdout, child.stderr].map((stream) => this.#readLog(running, stream).catch(failed)),
+      [child.stdout, child.stderr].map((stream) => readCellLog(stream, log).catch(failed)),
     );
     const { code, signal } = await child.status;
     // From here on its pid may be another's.
-    this.#running.delete(description.cell);
+    this.#running.delete(cell);
     if (this.#running.size === 0) {
       clearInterval(this.#sampler);
       this.#sampler = undefined;
     }
+    const verdict = running.killed === undefined ? monitor.crossedInGroup() : running.killed.verdict;
+    monitor[Symbol.dispose]();
     await logs;
-    if (description.tier === "process") await removeFolder(running.temporaryDir).catch(failed);
+    if (temporaryDir !== undefined) await removeFolder(temporaryDir).catch(failed);
+    await group?.remove().catch(failed);
     this.options.report({
       type: "ended",
-      cell: description.cell,
+      cell,
       exitCode: code,
       signal,
-      killed: running.killed,
-      detail: "",
-      calls: [],
+      killed: running.killed?.reason ?? verdict?.reason ?? null,
+      detail: verdict?.detail.slice(0, detailCharsMax) ?? "",
+      calls: [...verdict?.calls ?? []],
     });
   }
 
-  /**
-   * Reads at most `logBytesPerSecond`: a plugin that writes more waits in its own write, and costs the
-   * warden nothing. What is left when the process has ended is dropped.
-   */
-  async #readLog(running: RunningCell, stream: ReadableStream<Uint8Array>): Promise<void> {
-    const { cell, limits } = running.description;
-    const reader = stream.getReader({ mode: "byob" });
-    const ended = running.child.status.then(() => "ended" as const);
-    const decoder = new TextDecoder();
-    let buffer = new ArrayBuffer(logChunkBytes);
-    for (;;) {
-      const { value, done } = await reader.read(new Uint8Array(buffer));
-      if (done || value === undefined) return;
-      this.options.report({ type: "log", cell, text: decoder.decode(value, { stream: true }) });
-      // A kernel that is busy holds the cell up, not the warden's memory.
-      await Promise.race([this.options.flushed(), ended]);
-      buffer = value.buffer;
-      const pauseMs = value.length / Math.max(1, limits.logBytesPerSecond) * 1_000;
-      if (pauseMs >= 1 && await pause(pauseMs, ended) === "ended") return await reader.cancel();
-    }
+  /** Nothing that is tracked rejects. */
+  #track(task: Promise<void>): void {
+    const tracked = task.finally(() => this.#tasks.delete(tracked));
+    this.#tasks.add(tracked);
   }
 }
 
-async function pause<T>(ms: number, orUntil: Promise<T>): Promise<T | undefined> {
-  const { promise, resolve } = Promise.withResolvers<undefined>();
-  const timer = setTimeout(() => resolve(undefined), ms);
-  try {
-    return await Promise.race([promise, orUntil]);
-  } finally {
-    clearTimeout(timer);
-  }
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 async function writeAndClose(stdin: WritableStream<Uint8Array>, text: string): Promise<void> {
@@ -211,15 +329,7 @@ async function writeAndClose(stdin: WritableStream<Uint8Array>, text: string): P
   }
 }
 
-function sendKill(pid: number): void {
-  try {
-    Deno.kill(pid, "SIGKILL");
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound) && !(error instanceof TypeError)) throw error;
-  }
-}
-
-/** Unlike {@linkcode sendKill} it knows whether the process was waited for, and its pid given away. */
+/** Knows whether the process was waited for, and its pid given away. */
 function endChild(child: Deno.ChildProcess): void {
   try {
     child.kill("SIGKILL");

@@ -17,8 +17,11 @@ export interface OwnFolders {
   readonly runFolder: string;
 }
 
+/** What of a description names a folder or a file. */
+export type CheckedDescription = Pick<CellDescription, "packageDir" | "dataDir" | "grants">;
+
 /** Throws `Cannot grant …` or `Cannot start …` when the description must be refused. */
-export function checkDescription(description: CellDescription, own: OwnFolders): void {
+export function checkDescription(description: CheckedDescription, own: OwnFolders): void {
   const { packageDir, dataDir, grants } = description;
   checkOwnFolder(packageDir, `${own.dataDir}/packages`);
   checkOwnFolder(dataDir, `${own.dataDir}/plugins`);
@@ -52,7 +55,7 @@ function checkOwnFolder(folder: string, parent: string): void {
   }
 }
 
-function isInside(path: string, folder: string): boolean {
+export function isInside(path: string, folder: string): boolean {
   return path.startsWith(folder === "/" ? folder : `${folder}/`);
 }
 

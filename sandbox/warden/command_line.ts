@@ -10,6 +10,7 @@ import type { Grants } from "../../schemas/capabilities.ts";
 import type { CellDescription } from "../../schemas/warden_protocol.ts";
 import { processFlags } from "../permissions.ts";
 import { bubblewrapArguments, type HostRuntime, sealedTemporaryDir } from "./bubblewrap.ts";
+import { descriptorsMax } from "./cell_watch.ts";
 
 /** The programs found on this machine. A missing one weakens what the process tier can promise. */
 export interface HostPrograms {
@@ -104,7 +105,7 @@ export function cellCommand(
     host.prlimit,
     "--core=0",
     `--fsize=${limits.fileMb * megabyte}`,
-    `--nofile=${limits.fileDescriptors}`,
+    `--nofile=${descriptorsMax(limits)}`,
     "--",
   ];
   if (tier === "sealed") {

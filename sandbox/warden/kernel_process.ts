@@ -15,6 +15,7 @@ import {
   wardenLineBytesMax,
 } from "../../schemas/warden_protocol.ts";
 import { Cells } from "./cells.ts";
+import type { CellGroups } from "./cgroup.ts";
 import { type HostPrograms, kernelCommand } from "./command_line.ts";
 import { MessageWriter, readMessages } from "./lines.ts";
 
@@ -27,6 +28,7 @@ export interface KernelOptions {
   readonly boot: Omit<KernelBoot, "type" | "socket" | "port" | "pid" | "config">;
   readonly runFolder: string;
   readonly port: number;
+  readonly groups: CellGroups | undefined;
   /** Variables that Deno itself needs to find its cache. */
   readonly env: Record<string, string>;
   environment(name: string): string | undefined;
@@ -74,8 +76,8 @@ export class KernelProcess {
     this.#cells = new Cells({
       host,
       bundleDir: options.bundleDir,
-      sampleIntervalMs: config.cells.sampleIntervalMs,
-      cellsMax: config.cells.awakeMax,
+      config: config.cells,
+      groups: options.groups,
       own: { dataDir: boot.dataDir, codeDir: boot.codeDir, runFolder: Deno.realPathSync(runFolder) },
       environment: options.environment,
       report: (message) => this.#pipe.write(message),
@@ -104,6 +106,7 @@ export class KernelProcess {
     const { code, signal } = await this.#child.status;
     await this.#cells.killAll();
     await reading;
+    await this.#pipe.close();
     await this.#removeRunFolder();
     return { exitCode: code, signal, drained: this.#drained };
   }
@@ -141,12 +144,15 @@ export class KernelProcess {
       case "locate":
         return this.#cells.locate(message.cell);
       case "kill":
-        return this.#cells.kill(message.cell, "asked");
+        return this.#cells.kill(message.cell);
       case "suspend":
+        return this.#cells.suspend(message.cell);
       case "resume":
+        return this.#cells.resume(message.cell);
       case "calls":
+        return this.#cells.calls(message.cell, message.count, message.ids);
       case "check":
-        return;
+        return this.#cells.check(message.check, message.description);
       case "listening":
         return this.options.onListening(message);
       case "drained":

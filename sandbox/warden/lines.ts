@@ -43,4 +43,9 @@ export class MessageWriter<T> {
   async flush(): Promise<void> {
     await this.#last;
   }
+
+  /** Gives the descriptor back: a pipe whose reader is gone stays open until it is closed, or written to. */
+  async close(): Promise<void> {
+    await this.#writer.close().catch(() => {}); // a write that failed has closed it
+  }
 }

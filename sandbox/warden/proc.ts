@@ -1,10 +1,35 @@
 /**
  * What the warden reads of other processes in `/proc`. Linux only; elsewhere every answer is `undefined`.
  *
- * A process may end at any moment: an unreadable file means that it is gone.
+ * A process may end at any moment: an unreadable file means that it is gone. Formats are those of proc(5).
  *
  * @module
  */
+
+/** `/proc/PID/stat`, as far as a limit needs it. */
+export interface ProcessStat {
+  /** `Z` and `X`: it has ended. */
+  readonly state: string;
+  readonly session: number;
+  /** CPU time of all its threads, those that ended included. */
+  readonly ownMs: number;
+  /** CPU time of the children that it waited for, and of theirs. */
+  readonly reapedMs: number;
+  readonly nice: number;
+  readonly threads: number;
+  /** Ticks since the machine's start. With the process id it names a process for ever. */
+  readonly startedTicks: number;
+  readonly rssBytes: number;
+  readonly virtualBytes: number;
+  /** Where its stack begins: a copy made by fork has it of its parent, another program has its own. */
+  readonly stackStart: string;
+}
+
+/** Of this machine: read once. */
+export interface Units {
+  readonly pageBytes: number;
+  readonly tickMs: number;
+}
 
 function readProc(path: string): string | undefined {
   try {
@@ -14,9 +39,100 @@ function readProc(path: string): string | undefined {
   }
 }
 
-/** Process ids of the children of `pid`, the oldest first. */
-export function childrenOf(pid: number): number[] {
-  const text = readProc(`/proc/${pid}/task/${pid}/children`) ?? "";
+/** From the auxiliary vector: pairs of 64-bit words, of which 6 names the page size and 17 the clock. */
+export function readUnits(): Units {
+  const found = new Map<bigint, number>();
+  try {
+    const words = new BigUint64Array(Deno.readFileSync("/proc/self/auxv").buffer);
+    for (let at = 0; at + 1 < words.length; at += 2) found.set(words[at] ?? 0n, Number(words[at + 1]));
+  } catch {
+    // Not Linux: nothing is read there.
+  }
+  return { pageBytes: found.get(6n) ?? 4_096, tickMs: 1_000 / (found.get(17n) ?? 100) };
+}
+
+/** The name, between the outermost brackets, is the process's own choice. */
+export function parseStat(text: string, { pageBytes, tickMs }: Units): ProcessStat | undefined {
+  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+  const at = (index: number) => Number(fields[index]);
+  const threads = at(17);
+  if (!Number.isInteger(threads) || fields.length < 26) return undefined;
+  return {
+    state: fields[0] ?? "",
+    session: at(3),
+    ownMs: (at(11) + at(12)) * tickMs,
+    reapedMs: (at(13) + at(14)) * tickMs,
+    nice: at(16),
+    threads,
+    startedTicks: at(19),
+    virtualBytes: at(20),
+    rssBytes: at(21) * pageBytes,
+    stackStart: fields[25] ?? "",
+  };
+}
+
+export function readStat(pid: number, units: Units): ProcessStat | undefined {
+  const text = readProc(`/proc/${pid}/stat`);
+  return text === undefined ? undefined : parseStat(text, units);
+}
+
+/** Since the machine's start, by the clock of {@linkcode ProcessStat.startedTicks}. */
+export function readUptimeMs(): number {
+  return Number((readProc("/proc/uptime") ?? "0").split(" ")[0]) * 1_000;
+}
+
+/** One process's `stat`, kept open: half the cost of a read, and never another process with the same id. */
+export class StatFile implements Disposable {
+  readonly #buffer = new Uint8Array(1_024);
+  readonly #decoder = new TextDecoder();
+  #text = "";
+  #stat: ProcessStat | undefined;
+
+  private constructor(private readonly file: Deno.FsFile, private readonly units: Units) {}
+
+  static open(pid: number, units: Units): StatFile | undefined {
+    try {
+      return new StatFile(Deno.openSync(`/proc/${pid}/stat`), units);
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** The same object as the last time while nothing has changed; `undefined` when the process is gone. */
+  read(): ProcessStat | undefined {
+    try {
+      this.file.seekSync(0, Deno.SeekMode.Start);
+      const length = this.file.readSync(this.#buffer) ?? 0;
+      const text = this.#decoder.decode(this.#buffer.subarray(0, length));
+      if (text === this.#text) return this.#stat;
+      this.#text = text;
+      return this.#stat = parseStat(text, this.units);
+    } catch {
+      return undefined;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.file.close();
+  }
+}
+
+/** Names in a folder of `/proc`, or `undefined` when it cannot be read. */
+function namesIn(path: string): string[] | undefined {
+  try {
+    return Array.from(Deno.readDirSync(path), ({ name }) => name);
+  } catch {
+    return undefined;
+  }
+}
+
+export function threadsOf(pid: number): number[] {
+  return (namesIn(`/proc/${pid}/task`) ?? []).map(Number);
+}
+
+/** Process ids of the children that a thread made, the oldest first. `thread` is the first one's if left out. */
+export function childrenOf(pid: number, thread = pid): number[] {
+  const text = readProc(`/proc/${pid}/task/${thread}/children`) ?? "";
   return text.split(" ").filter((child) => child !== "").map(Number);
 }
 
@@ -31,10 +147,70 @@ export function innermostChild(pid: number, depth: number): number | undefined {
   return current;
 }
 
-/** Anonymous memory in bytes: heap, buffers and stacks, without files that are mapped in. */
-export function anonymousBytes(pid: number): number | undefined {
-  const match = /^RssAnon:\s+(\d+) kB$/m.exec(readProc(`/proc/${pid}/status`) ?? "");
-  return match === null ? undefined : Number(match[1]) * 1_024;
+/**
+ * Memory that only this process has: heap, buffers, stacks and shared memory, in bytes. Not files that are
+ * mapped in, of which the runtime's own are most.
+ */
+export function memoryBytes(pid: number): number | undefined {
+  return sumOfKilobytes(readProc(`/proc/${pid}/status`), /^Rss(?:Anon|Shmem):\s+(\d+) kB$/gm);
+}
+
+/** The same, with what several processes share counted in parts. Costs milliseconds for a large process. */
+export function proportionalMemoryBytes(pid: number): number | undefined {
+  return sumOfKilobytes(readProc(`/proc/${pid}/smaps_rollup`), /^Pss_(?:Anon|Shmem):\s+(\d+) kB$/gm);
+}
+
+function sumOfKilobytes(text: string | undefined, lines: RegExp): number | undefined {
+  if (text === undefined) return undefined;
+  let sum: number | undefined;
+  for (const [, kilobytes] of text.matchAll(lines)) sum = (sum ?? 0) + Number(kilobytes) * 1_024;
+  return sum;
+}
+
+/** How many descriptors a process has open; `undefined` when that cannot be read. */
+export function descriptorsOf(pid: number): number | undefined {
+  try {
+    // Since Linux 6.2 the folder's size is their number.
+    const { size } = Deno.statSync(`/proc/${pid}/fd`);
+    return size > 0 ? size : namesIn(`/proc/${pid}/fd`)?.length;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Adds what names the sockets of a process. A socket that is open twice is one. */
+export function addSocketsOf(pid: number, sockets: Set<string>): void {
+  for (const name of namesIn(`/proc/${pid}/fd`) ?? []) {
+    try {
+      const target = Deno.readLinkSync(`/proc/${pid}/fd/${name}`);
+      if (target.startsWith("socket:")) sockets.add(target);
+    } catch {
+      // Closed meanwhile.
+    }
+  }
+}
+
+/** Of these, those that reach no further than this machine: the sockets of family `AF_UNIX`. */
+export function localSockets(pid: number, sockets: ReadonlySet<string>): number {
+  let found = 0;
+  for (const line of (readProc(`/proc/${pid}/net/unix`) ?? "").split("\n")) {
+    if (sockets.has(`socket:[${line.split(/\s+/)[6]}]`)) found++;
+  }
+  return found;
+}
+
+/** Files that a process holds open although they have no name any more: `device:inode` → bytes on disk. */
+export function addUnnamedFilesOf(pid: number, files: Map<string, number>, device: number): void {
+  for (const name of namesIn(`/proc/${pid}/fd`) ?? []) {
+    try {
+      const info = Deno.statSync(`/proc/${pid}/fd/${name}`);
+      if (info.nlink === 0 && info.isFile && info.dev === device) {
+        files.set(`${info.dev}:${info.ino}`, (info.blocks ?? 0) * 512);
+      }
+    } catch {
+      // Closed meanwhile.
+    }
+  }
 }
 
 /** The program a process runs, or `undefined` when it is gone. */
@@ -44,6 +220,11 @@ export function programOf(pid: number): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Whether the system shares the CPU between sessions first, so that a nice value counts within one only. */
+export function isAutogrouped(): boolean {
+  return readProc("/proc/sys/kernel/sched_autogroup_enabled")?.trim() === "1";
 }
 
 /** Files that the running program has mapped: its shared libraries and the loader among them. */

@@ -12,6 +12,7 @@
  * @module
  */
 import type { Config } from "../../schemas/config.ts";
+import { openCellGroups } from "./cgroup.ts";
 import { chooseTier, findHostPrograms, type TierChoice } from "./host_programs.ts";
 import { type KernelEnd, KernelProcess } from "./kernel_process.ts";
 import type { ToWarden } from "../../schemas/warden_protocol.ts";
@@ -52,6 +53,7 @@ export async function runWarden(options: WardenOptions): Promise<number> {
 
 class Warden implements AsyncDisposable {
   readonly #host;
+  readonly #cellGroups = openCellGroups();
   readonly #stopped = Promise.withResolvers<void>();
   readonly #onSignal: (name: Deno.Signal) => void;
   readonly #handlers: [Deno.Signal, () => void][];
@@ -125,6 +127,7 @@ class Warden implements AsyncDisposable {
       },
       runFolder,
       port: this.#port,
+      groups: this.#cellGroups.groups,
       env,
       environment: (name) => this.options.environment(name),
       onListening: (message) => this.#announce(message, { tier, reason }),
@@ -139,7 +142,10 @@ class Warden implements AsyncDisposable {
     this.#port = message.port;
     if (this.#announced) return;
     this.#announced = true;
-    this.options.print(banner(message, { ...tier, host: this.options.config.host, dataDir: this.dataDir }));
+    const { reason: groups } = this.#cellGroups;
+    const { host, cells: { sampleIntervalMs } } = this.options.config;
+    const limits = `a look every ${sampleIntervalMs} ms; ${groups}`;
+    this.options.print(banner(message, { ...tier, limits, host, dataDir: this.dataDir }));
   }
 
   /** The same signal again within a second is one signal: a terminal and a parent both deliver it. */
@@ -239,7 +245,7 @@ async function removeStaleRunFolder(dataDir: string): Promise<void> {
 /** What an operator sees at start. */
 function banner(
   { port, plugins, example, plural }: Extract<ToWarden, { type: "listening" }>,
-  { tier, reason, host, dataDir }: TierChoice & { host: string; dataDir: string },
+  { tier, reason, limits, host, dataDir }: TierChoice & { limits: string; host: string; dataDir: string },
 ): string {
   const address = `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
   const width = Math.max(8, ...plugins.map(({ id, version }) => id.length + version.length + 1));
@@ -249,6 +255,7 @@ function banner(
     `airlock listening on ${address}`,
     `token      ${dataDir}/admin.token`,
     `isolation  ${tier}: ${reason}`,
+    `limits     ${limits}`,
     `plugins    ${plural}`,
     ...rows,
     ...(hidden > 0 ? [`  … and ${hidden} more: GET /v1/plugins`] : []),

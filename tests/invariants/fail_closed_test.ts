@@ -18,7 +18,7 @@ const failures: [action: string, code: ProblemCode, more: Record<string, unknown
   ["crash", "PLUGIN_CRASHED", {}],
   ["rejects", "PLUGIN_CRASHED", {}],
   ["kill", "PLUGIN_CRASHED", {}],
-  ["close", "LIMIT_WALL", { timeoutMs: 200 }],
+  ["close", "PLUGIN_CRASHED", { timeoutMs: 200 }],
   ["wrong", "OUTPUT_INVALID", { output }],
   ["circular", "ACTION_FAILED", {}],
   ["large", "LIMIT_OUTPUT", {}],

@@ -1,0 +1,216 @@
+/**
+ * The monitor of one cell: looks at its processes and folders, as often as what it does calls for, and says when
+ * it must end.
+ *
+ * Each look reads one small file of each process. All else is read only where it can have changed: a cell that
+ * used no CPU time since has not opened, written or connected anything. What may not be looked at often, because
+ * it costs more, waits in proportion to what it cost: no cell takes more of the warden by being large.
+ *
+ * @module
+ */
+import type { Config } from "../../schemas/config.ts";
+import type { CellDescription } from "../../schemas/warden_protocol.ts";
+import { sealedTemporaryDir } from "./bubblewrap.ts";
+import type { CellProcesses } from "./cell_processes.ts";
+import { CellWatch, megabyte, runtimeOwn, type Verdict } from "./cell_watch.ts";
+import type { CellGroup } from "./cgroup.ts";
+import { type FolderMeasure, measureFolder } from "./folder_use.ts";
+import type { Pace } from "./pace.ts";
+import { addSocketsOf, descriptorsOf, localSockets, readStat, type Units } from "./proc.ts";
+
+export interface CellMonitorOptions {
+  readonly description: CellDescription;
+  readonly processes: CellProcesses;
+  readonly group: CellGroup | undefined;
+  /** Of a cell in the process tier. */
+  readonly temporaryDir: string | undefined;
+  readonly config: Config["cells"];
+  readonly cores: number;
+  readonly units: Units;
+}
+
+const looksBetweenDescriptors = 4;
+/** Of the warden's time, one cell with very many processes takes one part in this many. */
+const partOfTime = 8;
+const folderScanMsMin = 200;
+/** Files that are counted in a millisecond between two scans: the more there are, the less often. */
+const filesPerMs = 5;
+/** The figure of a process may be a little behind its memory. */
+const rssSlackBytes = 4 * megabyte;
+
+export class CellMonitor implements Disposable {
+  readonly watch: CellWatch;
+  readonly #closing = new AbortController();
+  #lookedAtMs: number;
+  #lookDueMs = 0;
+  #looks = 0;
+  #temporaryBytes = 0;
+  #usedSinceDescriptors = true;
+  #usedSinceScan = true;
+  #scanDueMs = 0;
+  #isScanning = false;
+  #isStopped = false;
+
+  constructor(private readonly options: CellMonitorOptions, nowMs: number) {
+    const { config, cores, description } = options;
+    this.watch = new CellWatch({ limits: description.limits, cpuWindowMs: config.cpuWindowMs, cores });
+    this.#lookedAtMs = nowMs;
+    options.processes.setNice(config.niceness);
+  }
+
+  /** What it found to be over a limit, if anything. */
+  look(nowMs: number): Verdict | undefined {
+    const { group, processes } = this.options;
+    if (nowMs < this.#lookDueMs) return undefined;
+    const startedMs = performance.now();
+    const seen = processes.look();
+    if (seen === undefined) return undefined;
+    // What its share of CPU fills by meanwhile is reckoned at the next look.
+    if (seen.isUnchanged && this.#isSettled) return undefined;
+    const isFirst = this.#looks++ === 0;
+    const isActive = isFirst || seen.usedMs > 0;
+    this.#usedSinceDescriptors ||= isActive;
+    this.#usedSinceScan ||= isActive;
+    if (isFirst) this.#enterGroup();
+    // A process that escaped the signal while it was being started.
+    if (this.#isStopped && isActive) processes.stop();
+    const areDescriptorsDue = this.#areDescriptorsDue();
+    const verdict = this.watch.judge({
+      usedMs: seen.usedMs,
+      elapsedMs: nowMs - this.#lookedAtMs,
+      threads: seen.threads,
+      memoryBytes: this.#memoryBytes(seen.rssBytes, isActive),
+      ...(areDescriptorsDue ? this.#descriptors() : {}),
+    });
+    this.#lookedAtMs = nowMs;
+    this.#applyNiceness();
+    if (processes.pids.length > 1) {
+      this.#lookDueMs = nowMs + (performance.now() - startedMs) * partOfTime;
+    }
+    const crossed = areDescriptorsDue ? group?.crossed : undefined;
+    return verdict ?? (crossed === undefined ? undefined : this.crossedInGroup(crossed));
+  }
+
+  /** Whether there is nothing that the last look left to be done. */
+  get #isSettled(): boolean {
+    return this.#looks > 0 && !this.#usedSinceDescriptors && !this.watch.isSuspicious &&
+      this.watch.share === "healthy";
+  }
+
+  /** Children of a wrapper that split before it was moved are where it was. */
+  #enterGroup(): void {
+    const { group, processes } = this.options;
+    if (group === undefined) return;
+    for (const pid of processes.pids) if (!group.holds(pid)) group.add(pid);
+  }
+
+  #areDescriptorsDue(): boolean {
+    const isTurn = this.#looks % looksBetweenDescriptors === 1;
+    return isTurn && this.#usedSinceDescriptors || this.watch.isSuspicious;
+  }
+
+  #memoryBytes(rssBytes: number, isActive: boolean): number {
+    const { description, processes } = this.options;
+    if (isActive && description.tier === "sealed") {
+      this.#temporaryBytes = processes.temporaryBytes(sealedTemporaryDir) ?? this.#temporaryBytes;
+    }
+    const bytesMax = this.watch.memoryBytesMax - this.#temporaryBytes;
+    // At least what it has anonymously is in it.
+    if (rssBytes + rssSlackBytes <= bytesMax) return this.#temporaryBytes;
+    return processes.memoryBytes(bytesMax) + this.#temporaryBytes;
+  }
+
+  #descriptors(): { descriptors: number | "unreadable"; connections?: number } {
+    const { description, processes, units } = this.options;
+    this.#usedSinceDescriptors = false;
+    let descriptors: number | "unreadable" = 0;
+    const sockets = new Set<string>();
+    for (const pid of processes.pids) {
+      const open = descriptorsOf(pid);
+      if (open !== undefined && descriptors !== "unreadable") descriptors += open;
+      if (open === undefined && isRunning(readStat(pid, units)?.state)) descriptors = "unreadable";
+      if (description.grants.net.length > 0) addSocketsOf(pid, sockets);
+    }
+    const { pid } = processes;
+    if (description.grants.net.length === 0 || pid === undefined) return { descriptors };
+    const connections = sockets.size - runtimeOwn.sockets;
+    if (connections <= description.limits.connections) return { descriptors, connections };
+    // Nested Workers have local sockets of the runtime's, which reach nobody.
+    return {
+      descriptors,
+      connections: sockets.size - Math.max(runtimeOwn.sockets, localSockets(pid, sockets)),
+    };
+  }
+
+  #applyNiceness(): void {
+    const { config, group, processes } = this.options;
+    const nice = this.watch.share === "over-share" ? config.nicenessOverShare : config.niceness;
+    if (processes.setNice(nice)) group?.setNice(nice);
+  }
+
+  /** What is charged from here on is charged to these calls. */
+  report(count: number, ids: readonly number[], nowMs: number): Verdict | undefined {
+    // What an idle cell used until now, its start above all, is no call's.
+    const verdict = this.watch.calls.isIdle ? this.look(nowMs) : undefined;
+    this.watch.calls.report(count, ids);
+    return verdict;
+  }
+
+  /** False when there is no process to stop yet. */
+  stop(): boolean {
+    this.#isStopped = this.options.processes.stop();
+    return this.#isStopped;
+  }
+
+  resume(): void {
+    this.#isStopped = false;
+    this.options.processes.resume();
+  }
+
+  areFoldersDue(nowMs: number): boolean {
+    return this.#usedSinceScan && !this.#isScanning && this.#looks > 0 && nowMs >= this.#scanDueMs;
+  }
+
+  /** Counts what is in its folders, at the given pace. Never rejects. */
+  async measureFolders(pace: Pace): Promise<Verdict | undefined> {
+    const { config, description: { dataDir, limits }, processes, temporaryDir } = this.options;
+    this.#isScanning = true;
+    this.#usedSinceScan = false;
+    const bounds = {
+      bytesMax: limits.diskMb * megabyte,
+      filesMax: limits.files,
+      processes: processes.pids,
+      pace,
+      signal: this.#closing.signal,
+    };
+    const data = await measureFolder(dataDir, bounds);
+    const temporary: FolderMeasure | undefined = temporaryDir === undefined
+      ? undefined
+      : await measureFolder(temporaryDir, { ...bounds, processes: [] });
+    const files = data.files + (temporary?.files ?? 0);
+    const pauseMs = Math.min(config.diskScanMs, Math.max(folderScanMsMin, files / filesPerMs));
+    this.#scanDueMs = performance.now() + pauseMs;
+    this.#isScanning = false;
+    return this.watch.judgeFolder({ name: "private folder", ...data }) ??
+      (temporary && this.watch.judgeFolder({ name: "temporary folder", ...temporary }));
+  }
+
+  /** Of a cell that has ended, or is about to: what the system refused it. */
+  crossedInGroup(crossed = this.options.group?.crossed): Verdict | undefined {
+    const { memoryMb, threads } = this.options.description.limits;
+    if (crossed === "LIMIT_MEMORY") {
+      return { reason: crossed, detail: `it used more than ${memoryMb} MB`, calls: [] };
+    }
+    if (crossed === undefined) return undefined;
+    return { reason: crossed, detail: `it asked for more than ${threads} threads`, calls: [] };
+  }
+
+  [Symbol.dispose](): void {
+    this.#closing.abort();
+    this.options.processes[Symbol.dispose]();
+  }
+}
+
+function isRunning(state: string | undefined): boolean {
+  return state !== undefined && state !== "Z" && state !== "X";
+}

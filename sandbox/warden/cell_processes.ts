@@ -1,0 +1,275 @@
+/**
+ * The processes of one cell: its Deno process, and what that started where programs or libraries are granted.
+ *
+ * Sealed, all of them descend from the first process of their namespace (bwrap's inner one), orphans included:
+ * that is where the list begins. In the process tier nothing is granted that starts a process, and the list is
+ * Deno's alone. Before a wrapper has replaced itself by Deno there is nothing to see.
+ *
+ * Invariant: the CPU time that was reported never exceeds the CPU time that was used. A process may vanish with
+ * its time between two looks, or hand it to its parent while the list is read; so what is reported is the
+ * larger of two sums that each fall short: what live processes used since the last look, and all times of all
+ * processes with their ended children, less what was reported before. What is missed is the time of children
+ * that live shorter than a look is apart and whose parent refuses to be told of their end.
+ *
+ * @module
+ */
+import { statfsSync } from "node:fs";
+import { setPriority } from "node:os";
+import {
+  childrenOf,
+  innermostChild,
+  memoryBytes,
+  type ProcessStat,
+  programOf,
+  proportionalMemoryBytes,
+  readStat,
+  readUptimeMs,
+  StatFile,
+  threadsOf,
+  type Units,
+} from "./proc.ts";
+
+export interface CellProcessesOptions {
+  /** The process that was spawned, and how many wrappers stay alive above Deno. */
+  readonly spawnedPid: number;
+  readonly depth: number;
+  readonly deno: string;
+  /** Whether it may have processes beside Deno's. */
+  readonly hasPrograms: boolean;
+  /** More threads than this are not listed. */
+  readonly threadsMax: number;
+  readonly units: Units;
+}
+
+export interface ProcessesLook {
+  /** CPU time since the last look. */
+  readonly usedMs: number;
+  readonly threads: number;
+  /** With the files that are mapped in. */
+  readonly rssBytes: number;
+  /** All is as it was at the last look: not even a page of memory is another. */
+  readonly isUnchanged: boolean;
+}
+
+/** A list that grows faster than this many rounds of stopping is that of a cell over its threads. */
+const stopRoundsMax = 100;
+/** A process that is being started is a copy of Deno's for about this long. */
+const copyMs = 100;
+const copyDeviation = 0.02;
+
+export class CellProcesses implements Disposable {
+  #pid: number | undefined;
+  #stat: StatFile | undefined;
+  #processes: ReadonlyMap<number, ProcessStat> = new Map();
+  #reportedMs = 0;
+  #nice: number | undefined;
+  #nicedSessions = new Set<number>();
+
+  constructor(private readonly options: CellProcessesOptions) {}
+
+  /** Of the Deno process, as soon as there is one. */
+  get pid(): number | undefined {
+    if (this.#pid !== undefined) return this.#pid;
+    const { spawnedPid, depth, deno, units } = this.options;
+    // Elsewhere there is no wrapper, and nothing to look at.
+    if (Deno.build.os !== "linux") return this.#pid = spawnedPid;
+    const pid = innermostChild(spawnedPid, depth);
+    if (pid === undefined || programOf(pid) !== deno) return undefined;
+    this.#stat = StatFile.open(pid, units);
+    if (this.#stat !== undefined) this.#pid = pid;
+    return this.#pid;
+  }
+
+  /** Those of the last look. */
+  get pids(): number[] {
+    return [...this.#processes.keys()];
+  }
+
+  /** `undefined`: there is no process yet, or no more. */
+  look(): ProcessesLook | undefined {
+    const { pid } = this;
+    const stat = this.#stat?.read();
+    if (pid === undefined || stat === undefined || hasEnded(stat)) return undefined;
+    if (stat === this.#processes.get(pid) && !this.options.hasPrograms) {
+      this.#applyNice(stat);
+      return { usedMs: 0, threads: stat.threads, rssBytes: stat.rssBytes, isUnchanged: true };
+    }
+    const { wrapper, listed } = this.options.hasPrograms ? this.#list(pid, stat) : alone(pid, stat);
+    let ownMs = 0;
+    let allMs = wrapper?.reapedMs ?? 0;
+    let threads = 0;
+    let rssBytes = 0;
+    for (const [id, process] of listed) {
+      const before = this.#processes.get(id);
+      const isKnown = before?.startedTicks === process.startedTicks;
+      ownMs += process.ownMs - (isKnown ? before.ownMs : 0);
+      allMs += process.ownMs + process.reapedMs;
+      threads += process.threads;
+      rssBytes += process.rssBytes;
+    }
+    this.#processes = listed;
+    const usedMs = Math.max(ownMs, allMs - this.#reportedMs);
+    this.#reportedMs += usedMs;
+    this.#applyNice(stat);
+    return { usedMs, threads, rssBytes, isUnchanged: false };
+  }
+
+  /** All processes but the wrapper. A parent comes before its children, so that no time is counted twice. */
+  #list(pid: number, denoStat: ProcessStat) {
+    const { depth, spawnedPid, threadsMax, units } = this.options;
+    const top = depth === 0 ? pid : innermostChild(spawnedPid, depth - 1) ?? pid;
+    const wrapper = top === pid ? undefined : readStat(top, units);
+    const listed = new Map([[pid, denoStat]]);
+    // Grows while it is read.
+    const ids = new Set(top === pid ? [pid] : [pid, ...childrenOf(top)]);
+    let threads = 0;
+    for (const id of ids) {
+      const stat = listed.get(id) ?? readStat(id, units);
+      if (stat === undefined) continue;
+      listed.set(id, stat);
+      if (hasEnded(stat)) continue;
+      threads += stat.threads;
+      if (threads > threadsMax) break;
+      for (const thread of stat.threads === 1 ? [id] : threadsOf(id)) {
+        for (const child of childrenOf(id, thread)) ids.add(child);
+      }
+    }
+    return { wrapper, listed };
+  }
+
+  /** Memory of all processes, without files that are mapped in; more exactly where it is above `bytesMax`. */
+  memoryBytes(bytesMax: number): number {
+    const { pids } = this;
+    const bytes = pids.reduce((sum, pid) => sum + (memoryBytes(pid) ?? 0), 0);
+    if (bytes <= bytesMax || pids.length === 1) return bytes;
+    return pids.filter((pid) => !this.#isCopyOfDeno(pid))
+      .reduce((sum, pid) => sum + (proportionalMemoryBytes(pid) ?? memoryBytes(pid) ?? 0), 0);
+  }
+
+  /**
+   * Whether a process is one that Deno has just begun to start, and that still is Deno's own memory: until it
+   * becomes another program it reads as large as Deno, without being there twice.
+   */
+  #isCopyOfDeno(pid: number): boolean {
+    const deno = this.#processes.get(this.#pid ?? -1);
+    const stat = this.#processes.get(pid);
+    if (deno === undefined || stat === undefined || pid === this.#pid) return false;
+    const isNear = (a: number, b: number) => Math.abs(a - b) <= copyDeviation * b;
+    return stat.stackStart === deno.stackStart && isNear(stat.virtualBytes, deno.virtualBytes) &&
+      isNear(stat.rssBytes, deno.rssBytes) &&
+      readUptimeMs() - stat.startedTicks * this.options.units.tickMs <= copyMs;
+  }
+
+  /** What is in a sealed cell's folder in memory, or `undefined` when that cannot be read. */
+  temporaryBytes(folder: string): number | undefined {
+    try {
+      const { blocks, bfree, bsize } = statfsSync(`/proc/${this.#pid}/root${folder}`);
+      return (blocks - bfree) * bsize;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Sets the priority of all threads, if it is another; the next look sees to what is not possible yet. */
+  setNice(nice: number): boolean {
+    if (nice === this.#nice) return false;
+    this.#nice = nice;
+    this.#nicedSessions.clear();
+    const pids = this.#processes.size === 0 ? [this.options.spawnedPid] : this.pids;
+    for (const pid of pids) for (const thread of threadsOf(pid)) setThreadNice(thread, nice);
+    return true;
+  }
+
+  /**
+   * A wrapper hands its niceness down, unless it had split before it got it. Where the system shares the CPU
+   * between sessions first, the session has a niceness of its own; each program may begin a new session.
+   */
+  #applyNice(deno: ProcessStat): void {
+    const nice = this.#nice;
+    if (nice === undefined) return;
+    if (deno.nice < nice) { for (const thread of threadsOf(this.#pid ?? 0)) setThreadNice(thread, nice); }
+    if (this.#processes.size === 1 && this.#nicedSessions.has(deno.session)) return;
+    const sessions = new Set<number>();
+    for (const [pid, { session }] of this.#processes) {
+      if (sessions.has(session)) continue;
+      if (this.#nicedSessions.has(session) || setSessionNice(pid, nice)) sessions.add(session);
+    }
+    this.#nicedSessions = sessions;
+  }
+
+  /** Stops every process. False when there is none yet. */
+  stop(): boolean {
+    const { pid } = this;
+    if (pid === undefined) return false;
+    const stopped = new Set<number>();
+    // Deno first: it starts the others. A process that was sent the signal starts no further one.
+    for (let round = 0; round < stopRoundsMax; round++) {
+      const found = this.#everything(pid).filter((id) => !stopped.has(id));
+      if (found.length === 0) break;
+      for (const id of found) {
+        stopped.add(id);
+        sendSignal(id, "SIGSTOP");
+      }
+    }
+    return true;
+  }
+
+  resume(): void {
+    if (this.#pid === undefined) return;
+    // Deno last: what it waits for runs by then.
+    for (const id of this.#everything(this.#pid).reverse()) sendSignal(id, "SIGCONT");
+  }
+
+  /** The Deno process first. Also without a grant of programs: what a flaw let a cell start is no exception. */
+  #everything(pid: number): number[] {
+    const stat = this.#stat?.read();
+    return stat === undefined ? [pid] : [...this.#list(pid, stat).listed.keys()];
+  }
+
+  /** Kills Deno where it is not the process that was spawned: that one is its parent's to kill. */
+  kill(): void {
+    const { pid } = this;
+    if (pid === undefined || pid === this.options.spawnedPid) return;
+    if (this.#stat?.read() !== undefined) sendSignal(pid, "SIGKILL");
+  }
+
+  [Symbol.dispose](): void {
+    this.#stat?.[Symbol.dispose]();
+    this.#stat = undefined;
+  }
+}
+
+function alone(pid: number, stat: ProcessStat) {
+  return { wrapper: undefined, listed: new Map([[pid, stat]]) };
+}
+
+function hasEnded({ state }: ProcessStat): boolean {
+  return state === "Z" || state === "X";
+}
+
+function sendSignal(pid: number, signal: Deno.Signal): void {
+  try {
+    Deno.kill(pid, signal);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound) && !(error instanceof TypeError)) throw error;
+  }
+}
+
+function setThreadNice(thread: number, nice: number): void {
+  try {
+    setPriority(thread, nice);
+  } catch {
+    // It has ended; or a lower niceness is for root alone, and it stays where it is.
+  }
+}
+
+/** False when it must be tried again: the system lets ordinary users do so ten times a second. */
+function setSessionNice(pid: number, nice: number): boolean {
+  try {
+    Deno.writeTextFileSync(`/proc/${pid}/autogroup`, String(nice), { create: false });
+    return true;
+  } catch (error) {
+    // Anything else: there is no such thing on this machine, or the process has ended.
+    return !(error instanceof Deno.errors.WouldBlock);
+  }
+}
