@@ -1,6 +1,6 @@
 /**
  * Bundles the cell and the guest host into `sandbox/dist/`, so that a cell starts without transpiling,
- * resolving or fetching anything.
+ * resolving or fetching anything; and writes the filters of system calls there.
  *
  *     deno task build
  *
@@ -8,6 +8,8 @@
  *
  * @module
  */
+
+import { seccompArchitectures, seccompFile, seccompFilter } from "./warden/seccomp.ts";
 
 /** Bundle name → source, both relative to this folder. */
 export const cellBundles = {
@@ -36,9 +38,17 @@ export async function bundle(source: string): Promise<string> {
   return banner + decoder.decode(stdout).replaceAll(/^\/\/ .*$\n/gm, "");
 }
 
+/** Name → bytes of the filters of system calls, one for each architecture. */
+export const filters = Object.fromEntries(
+  seccompArchitectures.map((arch) => [seccompFile(arch), seccompFilter(arch)]),
+);
+
 if (import.meta.main) {
   await Deno.mkdir(new URL("dist", import.meta.url), { recursive: true });
   for (const [name, source] of Object.entries(cellBundles)) {
     await Deno.writeTextFile(new URL(`dist/${name}`, import.meta.url), await bundle(source));
+  }
+  for (const [name, bytes] of Object.entries(filters)) {
+    await Deno.writeFile(new URL(`dist/${name}`, import.meta.url), bytes);
   }
 }

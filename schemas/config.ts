@@ -72,7 +72,7 @@ export const configSchema = z.strictObject({
     restartBackoffMs: ms(100, "Pause before a crashed cell is started again; doubles with each failure."),
     restartBackoffMaxMs: ms(30_000, "Longest such pause."),
     restartsMax: count(4, "Crashed cells started again at once; critical plugins go first."),
-    breakerFailures: count(10, "Calls of a plugin that fail in a row before its breaker opens."),
+    breakerFailures: count(20, "Calls of a plugin that fail in a row before its breaker opens."),
     breakerOpenMs: ms(5_000, "An open breaker lets a first call through after this long."),
     logLinesMax: count(500, "Lines of log kept for each plugin."),
   }).prefault({}).describe("Cells, the processes that plugins run in."),

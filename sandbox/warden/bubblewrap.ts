@@ -44,11 +44,14 @@ export const programPaths = ["/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache
 /** A cell's temporary folders, Deno's own cache among them. */
 export const sealedTemporaryDir = "/tmp";
 
+/** On which bubblewrap finds the filter of system calls. One digit: a shell takes no more. */
+export const seccompDescriptor = 9;
+
 /** Arguments of `bwrap`, up to the program. `bindings` are the cell's own files and its socket. */
 export function bubblewrapArguments(
   cell: CellDescription,
   host: HostRuntime,
-  bindings: { readable: readonly string[]; socket: string },
+  bindings: { readable: readonly string[]; socket: string; hasFilter: boolean },
 ): string[] {
   const { grants, limits } = cell;
   const hasNet = grants.net.length > 0;
@@ -82,5 +85,6 @@ export function bubblewrapArguments(
     // Connecting needs no writable mount; changing the socket's mode, for every other cell, would.
     ...["--ro-bind", bindings.socket, bindings.socket],
     ...["--remount-ro", "/", "--chdir", "/"],
+    ...(bindings.hasFilter ? ["--seccomp", String(seccompDescriptor)] : []),
   ];
 }

@@ -5,7 +5,11 @@ import { dataDir, describeCell, host, packageDir } from "./testing_cell.ts";
 
 const socket = "/tmp/airlock-1/s";
 const argumentsFor = (more: Partial<Grants> = {}) =>
-  bubblewrapArguments(describeCell("sealed", more), host.sealed, { readable: ["/opt/airlock/dist"], socket });
+  bubblewrapArguments(describeCell("sealed", more), host.sealed, {
+    readable: ["/opt/airlock/dist"],
+    socket,
+    hasFilter: true,
+  });
 
 /** What an option was given, each time. `count` is how many arguments it has. */
 function valuesOf(args: readonly string[], option: string, count = 2): string[][] {

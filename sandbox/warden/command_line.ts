@@ -9,18 +9,27 @@
 import type { Grants } from "../../schemas/capabilities.ts";
 import type { CellDescription } from "../../schemas/warden_protocol.ts";
 import { processFlags } from "../permissions.ts";
-import { bubblewrapArguments, type HostRuntime, sealedTemporaryDir } from "./bubblewrap.ts";
+import {
+  bubblewrapArguments,
+  type HostRuntime,
+  sealedTemporaryDir,
+  seccompDescriptor,
+} from "./bubblewrap.ts";
 import { descriptorsMax } from "./cell_watch.ts";
+import { seccompFile } from "./seccomp.ts";
 
 /** The programs found on this machine. A missing one weakens what the process tier can promise. */
 export interface HostPrograms {
   readonly deno: string;
   /** In a compiled binary the program is itself, without `run` and flags. */
   readonly standalone: boolean;
-  readonly prlimit: string | undefined;
+  /** Sets limits, and opens the filter: Deno hands no descriptor to a child. */
+  readonly sh: string | undefined;
   readonly setpriv: string | undefined;
   readonly setsid: string | undefined;
   readonly sealed: HostRuntime | undefined;
+  /** Of the processor: `x86_64`, `aarch64`. */
+  readonly arch: string;
 }
 
 export interface Command {
@@ -35,6 +44,8 @@ export interface Command {
 }
 
 const megabyte = 1_048_576;
+/** POSIX: the unit of `ulimit -f`. */
+const fileBlockBytes = 512;
 
 /** Flags that hold for every cell. `--no-config` and the like: nothing outside the package decides. */
 function cellFlags(heapMb: number, isEvalGranted: boolean): string[] {
@@ -101,20 +112,19 @@ export function cellCommand(
   // for it, must fork where it could vfork, which takes 3 ms and more, the larger the warden is.
   const session = host.setsid === undefined ? [] : [host.setsid];
   const ownSession = host.setsid !== undefined;
-  const bounded = host.prlimit === undefined ? [] : [
-    host.prlimit,
-    "--core=0",
-    `--fsize=${limits.fileMb * megabyte}`,
-    `--nofile=${descriptorsMax(limits)}`,
-    "--",
-  ];
   if (tier === "sealed") {
-    if (host.sealed === undefined) {
+    if (host.sealed === undefined || host.sh === undefined) {
       throw new Error("Cannot start a sealed cell: bubblewrap does not work here");
     }
-    const jail = bubblewrapArguments(cell, host.sealed, needs);
+    const filter = host.standalone ? undefined : `${files.bundleDir}/${seccompFile(host.arch)}`;
+    const jail = bubblewrapArguments(cell, host.sealed, { ...needs, hasFilter: filter !== undefined });
     const sealed = [host.sealed.bwrap, ...jail, "--", ...program];
-    return { ...command([...session, ...bounded, ...sealed]), env, ownSession, depth: 2 };
+    return {
+      ...command([...session, ...bounded(host.sh, limits, filter), ...sealed]),
+      env,
+      ownSession,
+      depth: 2,
+    };
   }
   if (grants.run.length > 0 || grants.ffi.length > 0) {
     throw new Error(
@@ -123,7 +133,18 @@ export function cellCommand(
   }
   // The kernel's death signal reaches a suspended cell too, which cannot see its socket close.
   const tied = host.setpriv === undefined ? [] : [host.setpriv, "--pdeathsig=KILL", "--no-new-privs", "--"];
-  return { ...command([...session, ...tied, ...bounded, ...program]), env, ownSession, depth: 0 };
+  const limited = host.sh === undefined ? [] : bounded(host.sh, limits, undefined);
+  return { ...command([...session, ...tied, ...limited, ...program]), env, ownSession, depth: 0 };
+}
+
+/** A shell that sets what the system itself limits, opens `filter` for the program, and becomes that. */
+function bounded(sh: string, limits: CellDescription["limits"], filter: string | undefined): string[] {
+  const blocks = limits.fileMb * megabyte / fileBlockBytes;
+  const set = 'ulimit -c 0 && ulimit -f "$1" && ulimit -n "$2"';
+  const amounts = [String(blocks), String(descriptorsMax(limits))];
+  if (filter === undefined) return [sh, "-c", `${set} && shift 2 && exec "$@"`, "sh", ...amounts];
+  const script = `exec ${seccompDescriptor}<"$3" && ${set} && shift 3 && exec "$@"`;
+  return [sh, "-c", script, "sh", ...amounts, filter];
 }
 
 function grantedEnvironment(grants: Grants, environment: (name: string) => string | undefined) {

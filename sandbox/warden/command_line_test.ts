@@ -1,4 +1,4 @@
-import { deepEqual, equal, ok, throws } from "node:assert/strict";
+import { deepEqual, equal, match, ok, throws } from "node:assert/strict";
 import { cellCommand, kernelCommand } from "./command_line.ts";
 import { dataDir, describeCell, host, packageDir } from "./testing_cell.ts";
 
@@ -20,9 +20,12 @@ Deno.test("cellCommand() bounds a cell in the process tier, and ties it to its p
   const { program, args, depth, ownSession } = cellCommand(describeCell("process"), files, host, environment);
   deepEqual([program, ownSession, depth], [host.setsid, true, 0]);
   deepEqual(between(args, host.setpriv, "--"), [host.setpriv, "--pdeathsig=KILL", "--no-new-privs", "--"]);
-  deepEqual(between(args, host.prlimit, "--"), [
-    ...[host.prlimit, "--core=0", `--fsize=${16 * 1_048_576}`, "--nofile=64", "--"],
-  ]);
+  const shell = args.indexOf(host.sh);
+  match(
+    args[shell + 2] ?? "",
+    /^ulimit -c 0 && ulimit -f "\$1" && ulimit -n "\$2" && shift 2 && exec "\$@"$/,
+  );
+  deepEqual(args.slice(shell + 3, shell + 7), ["sh", String(16 * 2_048), "100", host.deno]);
 });
 
 Deno.test("cellCommand() gives Deno no config, no network for code, and every permission by name", () => {
@@ -71,7 +74,11 @@ Deno.test("cellCommand() wraps a sealed cell, and shows no value of its environm
   const { args, env, depth } = cellCommand(cell, files, host, environment);
   const wrapper = args.indexOf(host.sealed.bwrap);
   const inner = args.indexOf(host.deno, args.indexOf("--chdir"));
-  ok(args.indexOf(host.prlimit) < wrapper && wrapper < inner);
+  const shell = args.indexOf(host.sh);
+  ok(shell >= 0 && shell < wrapper && wrapper < inner);
+  equal(args[wrapper - 1], `${files.bundleDir}/seccomp_x86_64.bpf`);
+  equal(args[args.indexOf("--seccomp") + 1], "9");
+  ok(args[shell + 2]?.startsWith('exec 9<"$3" && '));
   equal(args[inner - 1], "--");
   equal(depth, 2);
   deepEqual(Object.entries(env).filter(([name]) => !runtimeVariable.test(name)), [["GRANTED", "g"]]);
@@ -101,7 +108,7 @@ Deno.test("cellCommand() throws for what the tier or the machine cannot give", (
 });
 
 Deno.test("cellCommand() does without the programs that bound it where they are missing", () => {
-  const bare = { ...host, prlimit: undefined, setpriv: undefined, setsid: undefined };
+  const bare = { ...host, sh: undefined, setpriv: undefined, setsid: undefined };
   const { program, ownSession } = cellCommand(describeCell("process"), files, bare, environment);
   deepEqual([program, ownSession], [host.deno, false]);
 });

@@ -45,7 +45,8 @@ export function findHostPrograms(searchPath: string): HostPrograms {
   return {
     deno,
     standalone: Deno.build.standalone,
-    prlimit: findProgram("prlimit", searchPath),
+    sh: findProgram("sh", searchPath),
+    arch: Deno.build.arch,
     setpriv: findProgram("setpriv", searchPath),
     setsid: findProgram("setsid", searchPath),
     sealed: bwrap === undefined ? undefined : sealedRuntime(bwrap, deno),

@@ -15,6 +15,11 @@
 export const seccompArchitectures = ["x86_64", "aarch64"] as const;
 export type SeccompArchitecture = (typeof seccompArchitectures)[number];
 
+/** The filter's file in the folder of bundles, by `Deno.build.arch`. */
+export function seccompFile(arch: string): string {
+  return `seccomp_${arch}.bpf`;
+}
+
 /** Name → number on x86_64 and on aarch64; `undefined` where it does not exist. */
 const refused: Readonly<Record<string, readonly [number, number | undefined]>> = {
   // Keys of the session that started Airlock.

@@ -25,7 +25,8 @@ export function describeCell(tier: Isolation, more: Partial<Grants> = {}): CellD
 export const host = {
   deno: "/opt/deno",
   standalone: false,
-  prlimit: "/usr/bin/prlimit",
+  sh: "/bin/sh",
+  arch: "x86_64",
   setpriv: "/usr/bin/setpriv",
   setsid: "/usr/bin/setsid",
   sealed: {

@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { equal, ok } from "node:assert/strict";
-import { bundle, cellBundles } from "../../sandbox/build_cell.ts";
+import { deepEqual, equal, ok } from "node:assert/strict";
+import { bundle, cellBundles, filters } from "../../sandbox/build_cell.ts";
 
 const committed = (name: string) => Deno.readTextFile(new URL(`../../sandbox/dist/${name}`, import.meta.url));
 
@@ -42,5 +42,11 @@ for (const [name, source] of Object.entries(cellBundles)) {
       [, specifier],
     ) => specifier);
     equal(specifiers.filter((specifier) => !specifier?.startsWith("node:")).join(), "");
+  });
+}
+
+for (const [name, bytes] of Object.entries(filters)) {
+  Deno.test(`sandbox/dist/${name} is what deno task build makes of warden/seccomp.ts`, async () => {
+    deepEqual(await Deno.readFile(new URL(`../../sandbox/dist/${name}`, import.meta.url)), bytes);
   });
 }
