@@ -29,7 +29,8 @@ export interface CellMonitorOptions {
   readonly units: Units;
 }
 
-const looksBetweenDescriptors = 4;
+/** Descriptors, connections and processes that there should not be have their turn less often. */
+const looksBetweenTurns = 4;
 /** Of the warden's time, one cell with very many processes takes one part in this many. */
 const partOfTime = 8;
 const folderScanMsMin = 200;
@@ -45,7 +46,7 @@ export class CellMonitor implements Disposable {
   #lookDueMs = 0;
   #looks = 0;
   #temporaryBytes = 0;
-  #usedSinceDescriptors = true;
+  #usedSinceTurn = true;
   #usedSinceScan = true;
   #scanDueMs = 0;
   #isScanning = false;
@@ -63,18 +64,19 @@ export class CellMonitor implements Disposable {
     const { group, processes } = this.options;
     if (nowMs < this.#lookDueMs) return undefined;
     const startedMs = performance.now();
-    const seen = processes.look();
+    const isTurn = this.#looks % looksBetweenTurns === 0;
+    const seen = processes.look(isTurn && this.#usedSinceTurn);
     if (seen === undefined) return undefined;
     // What its share of CPU fills by meanwhile is reckoned at the next look.
     if (seen.isUnchanged && this.#isSettled) return undefined;
     const isFirst = this.#looks++ === 0;
     const isActive = isFirst || seen.usedMs > 0;
-    this.#usedSinceDescriptors ||= isActive;
+    this.#usedSinceTurn ||= isActive;
     this.#usedSinceScan ||= isActive;
     if (isFirst) this.#enterGroup();
     // A process that escaped the signal while it was being started.
     if (this.#isStopped && isActive) processes.stop();
-    const areDescriptorsDue = this.#areDescriptorsDue();
+    const areDescriptorsDue = isTurn && this.#usedSinceTurn || this.watch.isSuspicious;
     const verdict = this.watch.judge({
       usedMs: seen.usedMs,
       elapsedMs: nowMs - this.#lookedAtMs,
@@ -93,7 +95,7 @@ export class CellMonitor implements Disposable {
 
   /** Whether there is nothing that the last look left to be done. */
   get #isSettled(): boolean {
-    return this.#looks > 0 && !this.#usedSinceDescriptors && !this.watch.isSuspicious &&
+    return this.#looks > 0 && !this.#usedSinceTurn && !this.watch.isSuspicious &&
       this.watch.share === "healthy";
   }
 
@@ -102,11 +104,6 @@ export class CellMonitor implements Disposable {
     const { group, processes } = this.options;
     if (group === undefined) return;
     for (const pid of processes.pids) if (!group.holds(pid)) group.add(pid);
-  }
-
-  #areDescriptorsDue(): boolean {
-    const isTurn = this.#looks % looksBetweenDescriptors === 1;
-    return isTurn && this.#usedSinceDescriptors || this.watch.isSuspicious;
   }
 
   #memoryBytes(rssBytes: number, isActive: boolean): number {
@@ -122,7 +119,7 @@ export class CellMonitor implements Disposable {
 
   #descriptors(): { descriptors: number | "unreadable"; connections?: number } {
     const { description, processes, units } = this.options;
-    this.#usedSinceDescriptors = false;
+    this.#usedSinceTurn = false;
     let descriptors: number | "unreadable" = 0;
     const sockets = new Set<string>();
     for (const pid of processes.pids) {
@@ -156,10 +153,11 @@ export class CellMonitor implements Disposable {
     return verdict;
   }
 
-  /** False when there is no process to stop yet. */
+  /** Sends the signal to whatever runs; true when nothing does. */
   stop(): boolean {
-    this.#isStopped = this.options.processes.stop();
-    return this.#isStopped;
+    const { processes } = this.options;
+    this.#isStopped = processes.stop();
+    return this.#isStopped && processes.areStopped;
   }
 
   resume(): void {

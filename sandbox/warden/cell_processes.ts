@@ -34,7 +34,7 @@ export interface CellProcessesOptions {
   readonly spawnedPid: number;
   readonly depth: number;
   readonly deno: string;
-  /** Whether it may have processes beside Deno's. */
+  /** Whether it was granted something that may start processes beside Deno's. */
   readonly hasPrograms: boolean;
   /** More threads than this are not listed. */
   readonly threadsMax: number;
@@ -65,7 +65,11 @@ export class CellProcesses implements Disposable {
   #nice: number | undefined;
   #nicedSessions = new Set<number>();
 
-  constructor(private readonly options: CellProcessesOptions) {}
+  #hasMore: boolean;
+
+  constructor(private readonly options: CellProcessesOptions) {
+    this.#hasMore = options.hasPrograms;
+  }
 
   /** Of the Deno process, as soon as there is one. */
   get pid(): number | undefined {
@@ -85,16 +89,22 @@ export class CellProcesses implements Disposable {
     return [...this.#processes.keys()];
   }
 
-  /** `undefined`: there is no process yet, or no more. */
-  look(): ProcessesLook | undefined {
+  /**
+   * Looks at all processes, if `isThorough` or if there is a reason for more than one. `undefined`: there is none
+   * yet, or no more.
+   */
+  look(isThorough: boolean): ProcessesLook | undefined {
     const { pid } = this;
     const stat = this.#stat?.read();
     if (pid === undefined || stat === undefined || hasEnded(stat)) return undefined;
-    if (stat === this.#processes.get(pid) && !this.options.hasPrograms) {
+    const isListed = isThorough || this.#hasMore;
+    if (stat === this.#processes.get(pid) && !isListed) {
       this.#applyNice(stat);
       return { usedMs: 0, threads: stat.threads, rssBytes: stat.rssBytes, isUnchanged: true };
     }
-    const { wrapper, listed } = this.options.hasPrograms ? this.#list(pid, stat) : alone(pid, stat);
+    const { wrapper, listed } = isListed ? this.#list(pid, stat) : alone(pid, stat);
+    // Nobody granted them: a flaw in the runtime did. They count all the same.
+    this.#hasMore ||= listed.size > 1;
     let ownMs = 0;
     let allMs = wrapper?.reapedMs ?? 0;
     let threads = 0;
@@ -214,6 +224,16 @@ export class CellProcesses implements Disposable {
     return true;
   }
 
+  /** Whether the signal has reached every thread: one that is kept off the CPU takes it when it is let on. */
+  get areStopped(): boolean {
+    if (this.#pid === undefined) return false;
+    if (Deno.build.os !== "linux") return true;
+    const { units } = this.options;
+    return this.#everything(this.#pid).every((pid) =>
+      threadsOf(pid).every((thread) => restingStates.has(readStat(thread, units)?.state ?? "X"))
+    );
+  }
+
   resume(): void {
     if (this.#pid === undefined) return;
     // Deno last: what it waits for runs by then.
@@ -239,6 +259,9 @@ export class CellProcesses implements Disposable {
   }
 }
 
+/** Stopped, stopped by a tracer, or ended. */
+const restingStates = new Set(["T", "t", "Z", "X"]);
+
 function alone(pid: number, stat: ProcessStat) {
   return { wrapper: undefined, listed: new Map([[pid, stat]]) };
 }
@@ -250,8 +273,8 @@ function hasEnded({ state }: ProcessStat): boolean {
 function sendSignal(pid: number, signal: Deno.Signal): void {
   try {
     Deno.kill(pid, signal);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound) && !(error instanceof TypeError)) throw error;
+  } catch {
+    // It has ended. What is done to a cell must not end the warden, whatever else it may be.
   }
 }
 

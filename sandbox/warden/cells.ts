@@ -49,12 +49,13 @@ interface RunningCell {
   readonly group: CellGroup | undefined;
   readonly temporaryDir: string | undefined;
   killed: { readonly reason: WardenKillReason | "asked"; readonly verdict: Verdict | undefined } | undefined;
-  /** `wanted`: there is no process to stop yet. */
-  suspension: "none" | "wanted" | "done";
+  /** The last wish of the kernel's: a new object each time. */
+  wanted: { readonly state: "running" | "stopped" };
 }
 
 const detailCharsMax = 512;
 const faultCharsMax = 8_192;
+const stopPauseMs = { first: 1, max: 50 } as const;
 const checksPendingMax = 64;
 /** Wrappers and the threads they may have, in a cell's control group. */
 const wrapperThreads = 4;
@@ -151,7 +152,7 @@ export class Cells {
     const monitored = { description, processes, group, temporaryDir: ownTemporaryDir };
     const machine = { cores: this.#cores, units: this.#units };
     const monitor = new CellMonitor({ ...monitored, ...machine, config }, performance.now());
-    return { ...monitored, child, monitor, killed: undefined, suspension: "none" };
+    return { ...monitored, child, monitor, killed: undefined, wanted: { state: "running" } };
   }
 
   #makeGroup({ cell, limits }: CellDescription): CellGroup | undefined {
@@ -183,21 +184,26 @@ export class Cells {
 
   suspend(cell: string): void {
     const running = this.#running.get(cell);
-    if (running === undefined) return;
-    running.suspension = "wanted";
-    this.#stopWanted(running);
+    if (running !== undefined) this.#track(this.#stop(running));
   }
 
-  #stopWanted(running: RunningCell): void {
-    if (!running.monitor.stop()) return;
-    running.suspension = "done";
-    this.options.report({ type: "suspended", cell: running.description.cell });
+  /** Until it stands still, or has ended, or something else is wanted. */
+  async #stop(running: RunningCell): Promise<void> {
+    const { cell } = running.description;
+    const wanted = running.wanted = { state: "stopped" } as const;
+    let pauseMs: number = stopPauseMs.first;
+    while (!running.monitor.stop()) {
+      await new Promise<void>((resolve) => setTimeout(resolve, pauseMs));
+      if (running.wanted !== wanted || this.#running.get(cell) !== running) return;
+      pauseMs = Math.min(2 * pauseMs, stopPauseMs.max);
+    }
+    this.options.report({ type: "suspended", cell });
   }
 
   resume(cell: string): void {
     const running = this.#running.get(cell);
     if (running === undefined) return;
-    running.suspension = "none";
+    running.wanted = { state: "running" };
     running.monitor.resume();
     this.options.report({ type: "resumed", cell });
   }
@@ -259,7 +265,6 @@ export class Cells {
       const verdict = monitor.look(nowMs);
       if (verdict !== undefined) this.#end(running, verdict);
       else if (monitor.areFoldersDue(nowMs)) this.#track(this.#measureFolders(running));
-      if (running.suspension === "wanted") this.#stopWanted(running);
     }
   }
 

@@ -8,8 +8,8 @@ import { deepEqual, equal, match, ok } from "node:assert/strict";
 import type { Isolation } from "../../schemas/capabilities.ts";
 import type { Limits } from "../../schemas/limits.ts";
 import type { WardenKillReason } from "../../schemas/warden_protocol.ts";
-import { testInEachTier, testSealed } from "../../tests/support/tiers.ts";
-import { TestingCells } from "./testing_cells.ts";
+import { testInEachTier, testSealed } from "./testing_tiers.ts";
+import { type TestingCellOptions, TestingCells } from "./testing_cells.ts";
 
 const megabyte = 1_048_576;
 
@@ -239,11 +239,11 @@ testSealed("Cells counts a granted program, and what it wrote to the folder in m
       // Its children's time is nobody's, unless the warden adds it up.
       burn: () => shell("while :; do head -c 4M /dev/zero > /dev/null; done").output(),
     };`;
-  const options = {
+  const options: TestingCellOptions = {
     ...{ tier: "sealed", source: program, actions: ["run", "fill", "sort", "threads", "burn"] },
     limits: { memoryMb: 64, fileMb: 1_024, diskMb: 1_024, threads: 16, cpuMs: 5_000 },
     grants: { run: ["/usr/bin/dash"] },
-  } as const;
+  };
   const expected = [
     ...[["fill", "LIMIT_MEMORY"], ["sort", "LIMIT_MEMORY"], ["threads", "LIMIT_THREADS"]],
     ["burn", "LIMIT_CPU"],

@@ -25,6 +25,10 @@ export interface HostPrograms {
   readonly standalone: boolean;
   /** Sets limits, and opens the filter: Deno hands no descriptor to a child. */
   readonly sh: string | undefined;
+  /** Descriptors that whoever started the warden left open, and that its children would inherit. */
+  readonly inherited: readonly number[];
+  /** Those of them that no shell here can close. */
+  readonly unclosed: readonly number[];
   readonly setpriv: string | undefined;
   readonly setsid: string | undefined;
   readonly sealed: HostRuntime | undefined;
@@ -120,7 +124,7 @@ export function cellCommand(
     const jail = bubblewrapArguments(cell, host.sealed, { ...needs, hasFilter: filter !== undefined });
     const sealed = [host.sealed.bwrap, ...jail, "--", ...program];
     return {
-      ...command([...session, ...bounded(host.sh, limits, filter), ...sealed]),
+      ...command([...session, ...bounded(host, limits, filter), ...sealed]),
       env,
       ownSession,
       depth: 2,
@@ -133,18 +137,31 @@ export function cellCommand(
   }
   // The kernel's death signal reaches a suspended cell too, which cannot see its socket close.
   const tied = host.setpriv === undefined ? [] : [host.setpriv, "--pdeathsig=KILL", "--no-new-privs", "--"];
-  const limited = host.sh === undefined ? [] : bounded(host.sh, limits, undefined);
+  const limited = bounded(host, limits, undefined);
   return { ...command([...session, ...tied, ...limited, ...program]), env, ownSession, depth: 0 };
 }
 
-/** A shell that sets what the system itself limits, opens `filter` for the program, and becomes that. */
-function bounded(sh: string, limits: CellDescription["limits"], filter: string | undefined): string[] {
+/**
+ * A shell that closes what is not the cell's, sets what the system itself limits, opens `filter` for the program,
+ * and becomes that.
+ */
+function bounded(
+  { sh, inherited }: HostPrograms,
+  limits: CellDescription["limits"],
+  filter: string | undefined,
+): string[] {
+  if (sh === undefined) return [];
+  const steps = [
+    ...inherited.map((descriptor) => `exec ${descriptor}<&-`),
+    ...(filter === undefined ? [] : [`exec ${seccompDescriptor}<"$3"`]),
+    // What the shell itself adds to the environment.
+    "unset PWD OLDPWD SHLVL",
+    ...["ulimit -c 0", 'ulimit -f "$1"', 'ulimit -n "$2"'],
+    ...[filter === undefined ? "shift 2" : "shift 3", 'exec "$@"'],
+  ];
   const blocks = limits.fileMb * megabyte / fileBlockBytes;
-  const set = 'ulimit -c 0 && ulimit -f "$1" && ulimit -n "$2"';
-  const amounts = [String(blocks), String(descriptorsMax(limits))];
-  if (filter === undefined) return [sh, "-c", `${set} && shift 2 && exec "$@"`, "sh", ...amounts];
-  const script = `exec ${seccompDescriptor}<"$3" && ${set} && shift 3 && exec "$@"`;
-  return [sh, "-c", script, "sh", ...amounts, filter];
+  const amounts = [String(blocks), String(descriptorsMax(limits)), ...(filter === undefined ? [] : [filter])];
+  return [sh, "-c", steps.join(" && "), "sh", ...amounts];
 }
 
 function grantedEnvironment(grants: Grants, environment: (name: string) => string | undefined) {

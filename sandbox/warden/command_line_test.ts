@@ -23,9 +23,17 @@ Deno.test("cellCommand() bounds a cell in the process tier, and ties it to its p
   const shell = args.indexOf(host.sh);
   match(
     args[shell + 2] ?? "",
-    /^ulimit -c 0 && ulimit -f "\$1" && ulimit -n "\$2" && shift 2 && exec "\$@"$/,
+    /^unset PWD OLDPWD SHLVL && ulimit -c 0 && ulimit -f "\$1" && ulimit -n "\$2" && shift 2 && exec "\$@"$/,
   );
   deepEqual(args.slice(shell + 3, shell + 7), ["sh", String(16 * 2_048), "100", host.deno]);
+});
+
+Deno.test("cellCommand() closes what the warden inherited before anything else", () => {
+  for (const tier of ["process", "sealed"] as const) {
+    const { args } = cellCommand(describeCell(tier), files, { ...host, inherited: [3, 9, 12] }, environment);
+    const script = args[args.indexOf(host.sh) + 2] ?? "";
+    ok(script.startsWith("exec 3<&- && exec 9<&- && exec 12<&- && "), script);
+  }
 });
 
 Deno.test("cellCommand() gives Deno no config, no network for code, and every permission by name", () => {

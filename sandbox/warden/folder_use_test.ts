@@ -1,5 +1,5 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
-import { temporaryFolder } from "../../tests/support/airlock.ts";
+import { temporaryFolder } from "./testing_tiers.ts";
 import { measureFolder } from "./folder_use.ts";
 import { Pace } from "./pace.ts";
 
@@ -68,6 +68,15 @@ Deno.test("measureFolder() says why a folder cannot be counted to its end", asyn
   }
   Deno.chdir(start);
   match((await measure(other.path)).fault ?? "", /cannot be read/);
+});
+
+Deno.test("measureFolder() does not overlook a file whose name is not UTF-8", async () => {
+  await using folder = await temporaryFolder();
+  Deno.writeTextFileSync(`${folder.path}/a \ufffd of its own`, "");
+  equal((await measure(folder.path)).fault, undefined);
+  const code = `printf x > "$(printf 'a\\377b')"`;
+  await new Deno.Command("sh", { args: ["-c", code], cwd: folder.path }).output();
+  match((await measure(folder.path)).fault ?? "", /is not UTF-8$/);
 });
 
 Deno.test("measureFolder() takes a folder that is gone for an empty one", async () => {

@@ -40,6 +40,7 @@ export async function* walkFolder(
         if (turn !== undefined) await turn;
         if (signal?.aborted) return;
         const path = `${parent}/${name}`;
+        checkName(path, name);
         if (isDirectory) {
           if (depth === depthMax) {
             throw new WalkError(`folders are nested more than ${depthMax} deep, below "${root}"`);
@@ -54,5 +55,15 @@ export async function* walkFolder(
       const reason = error instanceof Error ? error.message : String(error);
       throw new WalkError(`"${parent}" cannot be read: ${reason}`, { cause: error });
     }
+  }
+}
+
+/** Bytes of a name that are not UTF-8 are read as U+FFFD, and then nothing has that name. */
+function checkName(path: string, name: string): void {
+  if (!name.includes("\ufffd")) return;
+  try {
+    Deno.lstatSync(path);
+  } catch (cause) {
+    throw new WalkError(`the name of "${path}" is not UTF-8`, { cause });
   }
 }

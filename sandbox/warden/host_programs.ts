@@ -6,7 +6,7 @@
 import type { Isolation } from "../../schemas/capabilities.ts";
 import { type HostRuntime, loaderPaths, nameServicePaths, programPaths } from "./bubblewrap.ts";
 import { cellCommand, type CellFiles, type HostPrograms } from "./command_line.ts";
-import { mappedLibraries } from "./proc.ts";
+import { inheritableDescriptors, mappedLibraries } from "./proc.ts";
 
 const probeTimeoutMs = 5_000;
 
@@ -45,12 +45,26 @@ export function findHostPrograms(searchPath: string): HostPrograms {
   return {
     deno,
     standalone: Deno.build.standalone,
-    sh: findProgram("sh", searchPath),
+    ...shell(searchPath),
     arch: Deno.build.arch,
     setpriv: findProgram("setpriv", searchPath),
     setsid: findProgram("setsid", searchPath),
     sealed: bwrap === undefined ? undefined : sealedRuntime(bwrap, deno),
   };
+}
+
+/**
+ * A shell that can close what was inherited: POSIX gives a script ten descriptors, only bash closes others. Where
+ * there are others and no bash, `unclosed` names those that every cell inherits.
+ */
+function shell(searchPath: string): Pick<HostPrograms, "sh" | "inherited" | "unclosed"> {
+  const inherited = inheritableDescriptors();
+  const others = inherited.filter((descriptor) => descriptor > 9);
+  const sh = findProgram("sh", searchPath);
+  if (others.length === 0) return { sh, inherited, unclosed: [] };
+  const bash = findProgram("bash", searchPath);
+  if (bash !== undefined) return { sh: bash, inherited, unclosed: [] };
+  return { sh, inherited: inherited.filter((descriptor) => descriptor <= 9), unclosed: others };
 }
 
 function sealedRuntime(bwrap: string, deno: string): HostRuntime {

@@ -222,9 +222,19 @@ export function programOf(pid: number): string | undefined {
   }
 }
 
-/** Whether the system shares the CPU between sessions first, so that a nice value counts within one only. */
-export function isAutogrouped(): boolean {
-  return readProc("/proc/sys/kernel/sched_autogroup_enabled")?.trim() === "1";
+const closeOnExec = 0o2000000;
+
+/**
+ * Descriptors of this process, beside the standard three, that a program started by it would inherit. One of
+ * `/dev/null` is of use to nobody, and not named.
+ */
+export function inheritableDescriptors(): number[] {
+  const descriptors = (namesIn("/proc/self/fd") ?? []).map(Number).filter((descriptor) => descriptor > 2);
+  return descriptors.filter((descriptor) => {
+    const flags = /^flags:\s+([0-7]+)$/m.exec(readProc(`/proc/self/fdinfo/${descriptor}`) ?? "")?.[1];
+    if (flags === undefined || (parseInt(flags, 8) & closeOnExec) !== 0) return false;
+    return Deno.readLinkSync(`/proc/self/fd/${descriptor}`) !== "/dev/null";
+  }).sort((a, b) => a - b);
 }
 
 /** Files that the running program has mapped: its shared libraries and the loader among them. */

@@ -26,6 +26,8 @@ export const host = {
   deno: "/opt/deno",
   standalone: false,
   sh: "/bin/sh",
+  inherited: [],
+  unclosed: [],
   arch: "x86_64",
   setpriv: "/usr/bin/setpriv",
   setsid: "/usr/bin/setsid",

@@ -65,6 +65,13 @@ class Warden implements AsyncDisposable {
 
   constructor(private readonly options: WardenOptions, private readonly dataDir: string) {
     this.#host = findHostPrograms(options.environment("PATH") ?? "");
+    const { unclosed } = this.#host;
+    if (unclosed.length > 0) {
+      options.log(
+        `Plugins inherit descriptor ${unclosed.join(", ")}, which whoever started Airlock left open: ` +
+          "start it without, or install bash, which can close it",
+      );
+    }
     this.#port = options.config.port;
     this.#onSignal = (name) => this.#signalled(name);
     this.#handlers = (["SIGINT", "SIGTERM"] as const).map((name) => [name, () => this.#onSignal(name)]);
