@@ -48,6 +48,8 @@ export interface Command {
 }
 
 const megabyte = 1_048_576;
+/** POSIX: the last that a script can redirect. */
+export const posixDescriptorMax = 9;
 /** POSIX: the unit of `ulimit -f`. */
 const fileBlockBytes = 512;
 
@@ -154,10 +156,12 @@ function bounded(
   const steps = [
     ...inherited.map((descriptor) => `exec ${descriptor}<&-`),
     ...(filter === undefined ? [] : [`exec ${seccompDescriptor}<"$3"`]),
-    // What the shell itself adds to the environment.
-    "unset PWD OLDPWD SHLVL",
     ...["ulimit -c 0", 'ulimit -f "$1"', 'ulimit -n "$2"'],
-    ...[filter === undefined ? "shift 2" : "shift 3", 'exec "$@"'],
+    filter === undefined ? "shift 2" : "shift 3",
+    // Bash, which it is then, adds to the environment.
+    inherited.some((descriptor) => descriptor > posixDescriptorMax)
+      ? 'exec env -u SHLVL -u _ "$@"'
+      : 'exec "$@"',
   ];
   const blocks = limits.fileMb * megabyte / fileBlockBytes;
   const amounts = [String(blocks), String(descriptorsMax(limits)), ...(filter === undefined ? [] : [filter])];

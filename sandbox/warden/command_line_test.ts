@@ -23,7 +23,7 @@ Deno.test("cellCommand() bounds a cell in the process tier, and ties it to its p
   const shell = args.indexOf(host.sh);
   match(
     args[shell + 2] ?? "",
-    /^unset PWD OLDPWD SHLVL && ulimit -c 0 && ulimit -f "\$1" && ulimit -n "\$2" && shift 2 && exec "\$@"$/,
+    /^ulimit -c 0 && ulimit -f "\$1" && ulimit -n "\$2" && shift 2 && exec "\$@"$/,
   );
   deepEqual(args.slice(shell + 3, shell + 7), ["sh", String(16 * 2_048), "100", host.deno]);
 });
@@ -33,6 +33,7 @@ Deno.test("cellCommand() closes what the warden inherited before anything else",
     const { args } = cellCommand(describeCell(tier), files, { ...host, inherited: [3, 9, 12] }, environment);
     const script = args[args.indexOf(host.sh) + 2] ?? "";
     ok(script.startsWith("exec 3<&- && exec 9<&- && exec 12<&- && "), script);
+    ok(script.endsWith('&& exec env -u SHLVL -u _ "$@"'), script);
   }
 });
 

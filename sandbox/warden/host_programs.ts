@@ -5,7 +5,7 @@
  */
 import type { Isolation } from "../../schemas/capabilities.ts";
 import { type HostRuntime, loaderPaths, nameServicePaths, programPaths } from "./bubblewrap.ts";
-import { cellCommand, type CellFiles, type HostPrograms } from "./command_line.ts";
+import { cellCommand, type CellFiles, type HostPrograms, posixDescriptorMax } from "./command_line.ts";
 import { inheritableDescriptors, mappedLibraries } from "./proc.ts";
 
 const probeTimeoutMs = 5_000;
@@ -59,12 +59,16 @@ export function findHostPrograms(searchPath: string): HostPrograms {
  */
 function shell(searchPath: string): Pick<HostPrograms, "sh" | "inherited" | "unclosed"> {
   const inherited = inheritableDescriptors();
-  const others = inherited.filter((descriptor) => descriptor > 9);
+  const others = inherited.filter((descriptor) => descriptor > posixDescriptorMax);
   const sh = findProgram("sh", searchPath);
   if (others.length === 0) return { sh, inherited, unclosed: [] };
   const bash = findProgram("bash", searchPath);
   if (bash !== undefined) return { sh: bash, inherited, unclosed: [] };
-  return { sh, inherited: inherited.filter((descriptor) => descriptor <= 9), unclosed: others };
+  return {
+    sh,
+    inherited: inherited.filter((descriptor) => descriptor <= posixDescriptorMax),
+    unclosed: others,
+  };
 }
 
 function sealedRuntime(bwrap: string, deno: string): HostRuntime {
