@@ -1,7 +1,7 @@
 /**
  * Runs one bench: a table for people, then one line with one JSON object of named figures.
  *
- *     deno task bench start|call|http
+ *     deno task bench start|call|http|wake|runaway
  *
  * Each bench measures its floor in the same run, interleaved with what it measures: only the ratio of the
  * two says something on a machine that is not idle.
@@ -15,6 +15,8 @@ const benches: Record<string, () => Promise<Bench>> = {
   start: async () => (await import("./start.ts")).benchStart,
   call: async () => (await import("./call.ts")).benchCall,
   http: async () => (await import("./http.ts")).benchHttp,
+  runaway: async () => (await import("./runaway.ts")).benchRunaway,
+  wake: async () => (await import("./wake.ts")).benchWake,
 };
 
 /** No bench needs as long; one that hangs must not hold up whoever waits for it. */

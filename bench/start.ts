@@ -41,7 +41,7 @@ async function startCell(cells: LocalCells, tier: Isolation): Promise<number> {
 }
 
 /** The process prints the Worker's first message, and ends. */
-async function startFloor(): Promise<number> {
+export async function startFloor(): Promise<number> {
   const entry = new URL("floor/start.js", import.meta.url).pathname;
   const askedAtMs = performance.now();
   const child = new Deno.Command(Deno.execPath(), {

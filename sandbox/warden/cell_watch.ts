@@ -22,8 +22,11 @@ export const runtimeOwn = {
   sockets: 3,
 } as const;
 
-/** Of a process: more descriptors than the watch allows, so that it sees who goes over. */
-const descriptorHeadroom = 16;
+/**
+ * Of a process: more descriptors than the watch allows, so that it sees who goes over. With none left the runtime
+ * fails in places where it does not say why.
+ */
+const descriptorHeadroom = 512;
 
 /** How many descriptors one process of a cell can have at all. */
 export function descriptorsMax(limits: Limits): number {

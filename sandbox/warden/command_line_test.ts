@@ -25,7 +25,7 @@ Deno.test("cellCommand() bounds a cell in the process tier, and ties it to its p
     args[shell + 2] ?? "",
     /^ulimit -c 0 && ulimit -f "\$1" && ulimit -n "\$2" && shift 2 && exec "\$@"$/,
   );
-  deepEqual(args.slice(shell + 3, shell + 7), ["sh", String(16 * 2_048), "100", host.deno]);
+  deepEqual(args.slice(shell + 3, shell + 7), ["sh", String(16 * 2_048), "596", host.deno]);
 });
 
 Deno.test("cellCommand() closes what the warden inherited before anything else", () => {
