@@ -26,7 +26,7 @@ export interface CellsOptions {
   readonly bundleDir: string;
   readonly config: Config["cells"];
   readonly own: OwnFolders;
-  /** Where there are none, the warden's looks are all that bounds a cell beside prlimit. */
+  /** Where there are none, the warden's looks are all that bounds a cell beside the limits of a process. */
   readonly groups: CellGroups | undefined;
   environment(name: string): string | undefined;
   report(message: FromWarden): void;
