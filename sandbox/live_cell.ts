@@ -262,14 +262,20 @@ export class LiveCell implements BeatingCell {
     const limit = causeOfKill(end);
     if (limit === undefined && this.#fate !== undefined) return this.#fate;
     const cause = limit ?? causeOfEnd(end, { failure: this.#failure, isStopping: this.#isStopping });
-    return { error: this.#problem(cause.code, cause.state), culprits: cause.culprits };
+    // What the warden knows of calls is a moment old: where all that it names are over, it was those under way.
+    const culprits = cause.culprits?.filter((id) => this.#calls.isUnderWay(id));
+    const isStale = culprits?.length === 0;
+    return { error: this.#problem(cause.code, cause.state), culprits: isStale ? undefined : culprits };
   }
 
   #errorOf(id: number, error: ProblemError, culprits: Fate["culprits"]): ProblemError {
     if (culprits?.includes(id) === false) {
-      return this.#problem("PLUGIN_CRASHED", "another call ended its cell");
+      const message = `Cannot call plugin "${this.options.plugin}": another call ended its cell`;
+      return new ProblemError("PLUGIN_CRASHED", message, { cause: error });
     }
-    return isCodeOfCalls(error.code) ? error : new ProblemError("PLUGIN_CRASHED", error.message);
+    return isCodeOfCalls(error.code)
+      ? error
+      : new ProblemError("PLUGIN_CRASHED", error.message, { cause: error });
   }
 
   /** Why it takes no calls. */

@@ -15,7 +15,7 @@
  *
  * @module
  */
-import type { ProblemCode } from "../../schemas/problem.ts";
+import { type ProblemCode, ProblemError } from "../../schemas/problem.ts";
 
 export type BreakerState = "closed" | "open" | "half_open";
 
@@ -34,6 +34,8 @@ export interface BreakerOptions {
 /** Leave to make one call; `done` is told once how it went. */
 export interface Permit {
   done(outcome: Outcome): void;
+  /** It failed. One end of a cell, which all the calls in it are told, is one failure. */
+  failed(problem: ProblemError): void;
 }
 
 /** By these codes a plugin fails its caller. */
@@ -67,6 +69,8 @@ export class Breaker {
   #failures = 0;
   #openedAtMs = 0;
   #hasTrial = false;
+  /** Of the last failure. */
+  #lastCause: unknown;
   /** Of the present state: calls that were let through in another one have no say. */
   #era = 0;
 
@@ -89,9 +93,16 @@ export class Breaker {
     if (this.#state === "open") this.#become("half_open");
     this.#hasTrial = this.#state === "half_open";
     const era = this.#era;
+    const done = (outcome: Outcome) => {
+      if (era === this.#era) this.#learn(outcome);
+    };
     return {
-      done: (outcome) => {
-        if (era === this.#era) this.#learn(outcome);
+      done,
+      failed: (problem) => {
+        const cause = problem.cause instanceof ProblemError ? problem.cause : problem;
+        const isKnown = cause === this.#lastCause;
+        this.#lastCause = cause;
+        done(isKnown ? "neutral" : outcomeOf(problem.code));
       },
     };
   }

@@ -1,6 +1,6 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import fc from "fast-check";
-import { problemCodes } from "../../schemas/problem.ts";
+import { problemCodes, ProblemError } from "../../schemas/problem.ts";
 import { Breaker, type BreakerState, type Outcome, outcomeOf } from "./breaker.ts";
 
 function setUp({ failuresMax = 3, openMs = 1_000 } = {}) {
@@ -61,6 +61,20 @@ Deno.test("Breaker has no ear for calls of an earlier state", () => {
   call("success");
   slower.done("failure");
   equal(breaker.state, "closed");
+});
+
+// Twenty calls in a cell that one of them ended are one failure, not twenty in a row.
+Deno.test("Breaker counts the end of a cell once, whatever the number of calls that were told of it", () => {
+  const { breaker } = setUp({ failuresMax: 2 });
+  const end = new ProblemError("LIMIT_MEMORY", "the end");
+  const permits = Array.from({ length: 4 }, () => breaker.enter()!);
+  permits[0]!.failed(end);
+  for (const permit of permits.slice(1)) {
+    permit.failed(new ProblemError("PLUGIN_CRASHED", "another call", { cause: end }));
+  }
+  equal(breaker.state, "closed");
+  breaker.enter()!.failed(new ProblemError("LIMIT_MEMORY", "the end of the next"));
+  equal(breaker.state, "open");
 });
 
 Deno.test("Breaker.reset() closes it and forgets the failures", () => {

@@ -12,7 +12,6 @@ import { createHash } from "node:crypto";
 import type { Manifest } from "../../schemas/manifest.ts";
 import { ProblemError } from "../../schemas/problem.ts";
 import type { Ledger } from "../ledger/ledger.ts";
-import { type Outcome, outcomeOf } from "../lifecycle/breaker.ts";
 import { checkCallable, type Installed } from "../lifecycle/installed.ts";
 import type { Plugins } from "../lifecycle/plugins.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
@@ -83,14 +82,14 @@ export class Router {
   }
 
   async #invoke(call: Call): Promise<CallResult> {
-    const routed = await this.#route(call);
-    const { installed, manifest, digest, wallMs } = routed;
+    const first = await this.#route(call, this.deps.inputBytesPendingMax);
+    const { installed, manifest, digest } = first;
     const turnstile = this.#lines.of(call, manifest, digest);
     const hasWaited = !turnstile.tryEnter();
-    if (hasWaited) await this.#wait(turnstile, call, wallMs);
+    if (hasWaited) await this.#wait(turnstile, first);
     try {
-      // The plugin may have been stopped, disabled or unloaded meanwhile: a call in line must not wake it.
-      if (hasWaited) await this.#route(call);
+      // The plugin may be another by now, or have been stopped: a call in line must not wake it.
+      const routed = hasWaited ? { ...await this.#route(call), startedMs: first.startedMs } : first;
       return await this.#pass(routed);
     } finally {
       installed.plugin.touch();
@@ -109,16 +108,14 @@ export class Router {
     const { call, installed } = routed;
     const permit = installed.breaker.enter();
     if (permit === undefined) throw await this.#refused(call, breakerOpen(installed));
-    let outcome: Outcome = "neutral";
     try {
       const result = await this.#accept(routed);
-      outcome = "success";
+      permit.done("success");
       return result;
     } catch (error) {
-      if (error instanceof ProblemError) outcome = outcomeOf(error.code);
+      if (error instanceof ProblemError) permit.failed(error);
+      else permit.done("neutral");
       throw error;
-    } finally {
-      permit.done(outcome);
     }
   }
 
@@ -163,7 +160,7 @@ export class Router {
 
   /** Makes the call; once more in a new cell when its cell ended under it and the action is idempotent. */
   async #run(accepted: Accepted, first: CallableCell): Promise<CallResult> {
-    const { call, isIdempotent, wallMs, startedMs } = accepted;
+    const { call, isIdempotent, wallMs } = accepted;
     const { action, request, signal } = call;
     const { sink, hasBegun } = watched(call.sink);
     const attempted = {
@@ -172,40 +169,45 @@ export class Router {
     };
     let cell = first;
     let leftMs = wallMs;
+    const untilMs = performance.now() + wallMs;
     for (let attempt = 1;; attempt++) {
       let output: Uint8Array<ArrayBuffer>;
       try {
         output = await cell.cell.call({ ...attempted, wallMs: leftMs });
       } catch (error) {
         const problem = asProblem(error);
-        leftMs = Math.ceil(wallMs - (performance.now() - startedMs));
         const isRetried = problem.code === "PLUGIN_CRASHED" && isIdempotent && attempt < attemptsMax &&
-          !hasBegun() && !signal.aborted && leftMs > 0;
-        const next = isRetried ? await this.#next(accepted, problem) : problem;
-        if (next instanceof ProblemError) return await this.#failed(accepted, next);
+          !hasBegun() && !signal.aborted;
+        const next = isRetried ? await this.#next(accepted, problem, untilMs) : undefined;
+        if (next === undefined) return await this.#failed(accepted, problem);
         cell = next;
+        leftMs = Math.max(1, Math.ceil(untilMs - performance.now()));
         continue;
       }
       return await this.#completed(accepted, output);
     }
   }
 
-  /** Another cell for a call whose cell ended; that it is made again is in the ledger first. */
-  async #next(accepted: Accepted, { code }: ProblemError): Promise<CallableCell | ProblemError> {
+  /** Another cell for a call whose cell ended, if there is one in time; that the call is made again is in the ledger. */
+  async #next(
+    accepted: Accepted,
+    { code }: ProblemError,
+    untilMs: number,
+  ): Promise<CallableCell | undefined> {
     const { call: { action, request, actor }, plugin, index, installed } = accepted;
+    let cell: CallableCell;
     try {
-      checkCallable(installed);
-      const appended = this.deps.ledger.append({
-        type: "call.retried",
-        actor,
-        plugin,
-        data: { action, request, accepted: index, code },
-      });
-      const [, woken] = await settled(appended, awake(accepted));
-      return await this.#takingCalls(woken, accepted);
+      // Another package may have come meanwhile, that says otherwise of its action.
+      const manifest = checkCallable(installed);
+      if (!Object.hasOwn(manifest.actions, action) || !manifest.actions[action]?.idempotent) return undefined;
+      cell = await awake(accepted, untilMs);
     } catch (error) {
-      return asProblem(error);
+      if (error instanceof ProblemError) return undefined;
+      throw error;
     }
+    const data = { action, request, accepted: index, code };
+    await this.deps.ledger.append({ type: "call.retried", actor, plugin, data });
+    return cell;
   }
 
   async #completed(
@@ -256,11 +258,11 @@ export class Router {
   }
 
   /** Finds what would take the call, or records why nothing does. */
-  async #route(call: Call): Promise<Routed> {
+  async #route(call: Call, inputBytesMax = Infinity): Promise<Routed> {
     const startedMs = performance.now();
     try {
       if (this.#isDraining) throw new ProblemError("NOT_READY", "Cannot take a call: Airlock is stopping");
-      if (this.#inputBytes > this.deps.inputBytesPendingMax) {
+      if (this.#inputBytes > inputBytesMax) {
         const state = `inputs of ${this.#inputBytes} bytes are under way`;
         throw new ProblemError("QUEUE_FULL", `Cannot take a call: ${state}`, { retryAfterMs: 1_000 });
       }
@@ -299,7 +301,7 @@ export class Router {
     return error;
   }
 
-  async #wait(turnstile: Turnstile, call: Call, wallMs: number): Promise<void> {
+  async #wait(turnstile: Turnstile, { call, wallMs }: Routed): Promise<void> {
     if (await turnstile.enter(call.signal, wallMs)) return;
     const [code, state] = call.signal.aborted
       ? ["CANCELLED", "its caller went away while it waited"] as const
@@ -316,9 +318,13 @@ export class Router {
   }
 }
 
-/** The plugin's cell. A call that waits for it, waits as long as it may take. */
-function awake({ call, installed, wallMs }: Routed): CallableCell | Promise<CallableCell> {
-  return installed.plugin.awake({ signal: call.signal, waitMs: wallMs });
+/** The plugin's cell. A call waits in line and for its cell no longer than it may then take. */
+function awake(
+  { call, installed, startedMs, wallMs }: Routed,
+  untilMs = startedMs + wallMs,
+): CallableCell | Promise<CallableCell> {
+  const waitMs = Math.max(1, Math.ceil(untilMs - performance.now()));
+  return installed.plugin.awake({ signal: call.signal, waitMs });
 }
 
 function breakerOpen({ id, breaker }: Installed<CallableCell>): ProblemError {
