@@ -25,6 +25,7 @@ export interface HostRuntime {
   /** Of the paths below, those that exist on the host. */
   readonly nameService: readonly string[];
   readonly programRoots: readonly string[];
+  readonly hidden: readonly string[];
 }
 
 /** Read by the resolver of a plugin with a net grant. */
@@ -40,6 +41,12 @@ export const loaderPaths = [
 
 /** Seen by a plugin with a run or ffi grant: programs need their libraries and data. */
 export const programPaths = ["/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternatives"];
+
+/** What the machine's kernel tells root of itself, and of others' keys: hidden from granted programs. */
+export const hiddenPaths = [
+  ...["kcore", "keys", "key-users", "kallsyms", "kpageflags", "kpagecount", "kpagecgroup", "slabinfo"],
+  ...["vmallocinfo", "timer_list", "sched_debug", "latency_stats", "sysrq-trigger"],
+].map((name) => `/proc/${name}`);
 
 /** A cell's temporary folders, Deno's own cache among them. */
 export const sealedTemporaryDir = "/tmp";
@@ -77,7 +84,9 @@ export function bubblewrapArguments(
     ...["--unshare-all", "--unshare-user", "--disable-userns", "--cap-drop", "ALL"],
     ...(hasNet ? ["--share-net"] : []),
     ...["--die-with-parent", "--new-session", "--hostname", "cell"],
-    ...["--dev", "/dev", "--remount-ro", "/dev", "--proc", "/proc", "--remount-ro", "/proc"],
+    ...["--dev", "/dev", "--remount-ro", "/dev", "--proc", "/proc"],
+    ...(runsPrograms ? host.hidden.flatMap((path) => ["--ro-bind", "/dev/null", path]) : []),
+    ...["--remount-ro", "/proc"],
     ...["--size", String(temporaryBytesMax(limits)), "--tmpfs", sealedTemporaryDir],
     ...links,
     ...bound.flatMap((path) => ["--ro-bind", path, path]),

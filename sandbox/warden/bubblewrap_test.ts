@@ -18,7 +18,7 @@ function valuesOf(args: readonly string[], option: string, count = 2): string[][
 
 /** Sources that are bound in; every one must be bound to its own path. */
 function bound(args: readonly string[], option: "--bind" | "--ro-bind"): string[] {
-  return valuesOf(args, option).map(([source = "", target]) => {
+  return valuesOf(args, option).filter(([source]) => source !== "/dev/null").map(([source = "", target]) => {
     equal(target, source);
     return source;
   });
@@ -76,4 +76,13 @@ Deno.test("bubblewrapArguments() shows programs and libraries to a plugin with a
   }
   ok(bound(argumentsFor({ run: ["/srv/tool"] }), "--ro-bind").includes("/srv/tool"));
   equal(bound(argumentsFor(), "--ro-bind").includes("/usr"), false);
+});
+
+Deno.test("bubblewrapArguments() hides what the machine's kernel tells from programs", () => {
+  const hidden = (args: readonly string[]) =>
+    valuesOf(args, "--ro-bind").filter(([source]) => source === "/dev/null").map(([, target]) => target);
+  deepEqual(hidden(argumentsFor()), []);
+  const args = argumentsFor({ run: ["/usr/bin/env"] });
+  deepEqual(hidden(args), ["/proc/keys"]);
+  ok(args.indexOf("/proc/keys") > args.indexOf("--proc"));
 });

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Isolation } from "../../schemas/capabilities.ts";
-import { type HostRuntime, loaderPaths, nameServicePaths, programPaths } from "./bubblewrap.ts";
+import { hiddenPaths, type HostRuntime, loaderPaths, nameServicePaths, programPaths } from "./bubblewrap.ts";
 import { cellCommand, type CellFiles, type HostPrograms, posixDescriptorMax } from "./command_line.ts";
 import { inheritableDescriptors, mappedLibraries } from "./proc.ts";
 
@@ -88,6 +88,7 @@ function sealedRuntime(bwrap: string, deno: string): HostRuntime {
     rootLinks,
     nameService: nameServicePaths.filter(exists),
     programRoots: programPaths.filter(isReal),
+    hidden: hiddenPaths.filter(exists),
   };
 }
 

@@ -86,6 +86,25 @@ const refused: Readonly<Record<string, readonly [number, number | undefined]>> =
   memfd_create: [319, 279],
   memfd_secret: [447, 447],
   shmget: [29, 194],
+  semget: [64, 190],
+  msgget: [68, 186],
+  mq_open: [240, 180],
+  vmsplice: [278, 75],
+  // Shared by the whole machine, and few.
+  io_setup: [206, 0],
+  io_submit: [209, 2],
+  // A timer may send SIGCONT, to a process that was stopped.
+  timer_create: [222, 107],
+  // Of no use here, and not harmless everywhere.
+  personality: [135, 92],
+  seccomp: [317, 277],
+  landlock_create_ruleset: [444, 444],
+  landlock_add_rule: [445, 445],
+  landlock_restrict_self: [446, 446],
+  pidfd_open: [434, 434],
+  cachestat: [451, 451],
+  statmount: [457, 457],
+  listmount: [458, 458],
 };
 
 const numbers = {

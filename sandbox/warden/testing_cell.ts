@@ -38,5 +38,6 @@ export const host = {
     rootLinks: { "/bin": "usr/bin", "/lib": "usr/lib" },
     nameService: ["/etc/resolv.conf"],
     programRoots: ["/usr", "/etc/alternatives"],
+    hidden: ["/proc/keys"],
   },
 } satisfies HostPrograms;
