@@ -15,6 +15,7 @@
  */
 import type { CellSetup, FromCell, FromGuest, ToCell, ToGuest } from "../schemas/cell_protocol.ts";
 import { cellProtocolVersion } from "../schemas/cell_protocol_version.ts";
+import { Allowance } from "./allowance.ts";
 import { isMessage, parseMessage } from "./cell_messages.ts";
 import { clip } from "./clip.ts";
 import type { DataCheck } from "./data_check.ts";
@@ -24,6 +25,8 @@ import { FrameWriter } from "./frame_writer.ts";
 const bootBytesMax = 1_048_576;
 const frameBytesMax = 0x7fff_ffff;
 const queueBytesMax = 1_048_576;
+/** Of log, and of progress. */
+const entriesPerSecond = 1_000;
 
 const exitCodes = { ended: 0, refused: 64, pluginFailed: 70 } as const;
 
@@ -80,6 +83,8 @@ class Cell {
   #actions: ReadonlyMap<string, Action> = new Map();
   readonly #actionsMade = Promise.withResolvers<void>();
   #refusedMessages = 0;
+  readonly #logAllowed = new Allowance(entriesPerSecond);
+  readonly #progressAllowed = new Allowance(entriesPerSecond);
   #toGuest: ToGuest[] = [];
 
   constructor(
@@ -209,12 +214,7 @@ class Cell {
         this.#send({ type: "stopped" });
         return void this.#end(exitCodes.ended);
       case "log":
-        return this.#send({
-          type: "log",
-          level: message.level,
-          message: clip(message.message),
-          ...(message.fields === undefined ? {} : { fields: clip(message.fields) }),
-        });
+        return this.#log(message);
     }
     if (message.type === "result" || message.type === "error") {
       if (this.#healthChecks.delete(message.id)) return this.#health(message);
@@ -228,6 +228,7 @@ class Cell {
       case "token":
         return this.#send({ type: "token", id: message.id }, this.#encoder.encode(message.json));
       case "progress":
+        if (!this.#progressAllowed.admits(performance.now())) return;
         return this.#send({
           type: "progress",
           id: message.id,
@@ -241,6 +242,22 @@ class Cell {
     const { id } = answer;
     if (answer.type === "error") return this.#fail(id, "ACTION_FAILED", answer.message);
     this.#send({ type: "result", id });
+  }
+
+  /** The kernel reads each entry for itself: a plugin that floods it with entries is held up here. */
+  #log({ level, message, fields }: Extract<FromGuest, { type: "log" }>): void {
+    if (!this.#logAllowed.admits(performance.now())) return;
+    const refused = this.#logAllowed.takeRefused();
+    if (refused > 0) {
+      const dropped = `Dropped ${refused} entries: a plugin may log ${entriesPerSecond} in a second`;
+      this.#send({ type: "log", level: "warn", message: dropped });
+    }
+    this.#send({
+      type: "log",
+      level,
+      message: clip(message),
+      ...(fields === undefined ? {} : { fields: clip(fields) }),
+    });
   }
 
   #result(id: number, json: string): void {
