@@ -10,6 +10,7 @@
  */
 import { createHash } from "node:crypto";
 import { cellProtocolVersion, fromCellSchema, type ToCell } from "../schemas/cell_protocol.ts";
+import { Allowance } from "./allowance.ts";
 import { encodeFrame, FrameReader } from "./frame.ts";
 
 export interface CellListenerOptions {
@@ -22,6 +23,10 @@ export interface CellListenerOptions {
 /** The first frame is small: a token and a version. */
 const helloBytesMax = 4_096;
 const acceptPauseMs = 50;
+const crowdPauseMs = 5;
+const dropsPerSecond = 500;
+/** Of log. */
+const linesPerSecond = 5;
 
 interface Expected {
   readonly arrived: PromiseWithResolvers<Deno.Conn>;
@@ -34,6 +39,10 @@ export class CellListener implements AsyncDisposable {
   readonly #accepting: Promise<void>;
   readonly #closed = Promise.withResolvers<void>();
   #isClosed = false;
+  /** Strangers come faster than they are worth: they are taken slowly, and so is everybody. */
+  #isCrowded = false;
+  readonly #dropsAllowed = new Allowance(dropsPerSecond);
+  readonly #linesAllowed = new Allowance(linesPerSecond);
 
   constructor(private readonly options: CellListenerOptions) {
     this.#listener = Deno.listen({ transport: "unix", path: options.socket });
@@ -58,6 +67,7 @@ export class CellListener implements AsyncDisposable {
       }
       this.#waiting.add(connection);
       void this.#greet(connection);
+      if (this.#isCrowded) await this.#pause(crowdPauseMs);
     }
   }
 
@@ -70,15 +80,15 @@ export class CellListener implements AsyncDisposable {
         if (this.#isClosed) return undefined;
         // Most likely too many files are open: cells that end give theirs back, so it is worth the wait.
         if (failures === 0) this.options.log(`Cannot accept a connection on the cells' socket: ${error}`);
-        await this.#pause();
+        await this.#pause(acceptPauseMs);
       }
     }
     return undefined;
   }
 
-  async #pause(): Promise<void> {
+  async #pause(ms: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, acceptPauseMs);
+    const timer = setTimeout(resolve, ms);
     await Promise.race([promise, this.#closed.promise]);
     clearTimeout(timer);
   }
@@ -113,7 +123,11 @@ export class CellListener implements AsyncDisposable {
   #drop(connection: Deno.Conn, reason: string): void {
     if (!this.#waiting.delete(connection)) return;
     connection.close();
-    this.options.log(`Dropped a connection on the cells' socket: ${reason.slice(0, 256)}`);
+    this.#isCrowded = !this.#dropsAllowed.admits(performance.now());
+    if (!this.#linesAllowed.admits(performance.now())) return;
+    const unsaid = this.#linesAllowed.takeRefused();
+    const others = unsaid === 0 ? "" : `, and ${unsaid} others before it`;
+    this.options.log(`Dropped a connection on the cells' socket${others}: ${reason.slice(0, 256)}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
