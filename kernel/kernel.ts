@@ -2,9 +2,8 @@
  * The kernel, composed: what it is made of, and the order in which it starts and stops.
  *
  * Start: store, ledger (recovery runs), tokens, packages, cells' socket; critical plugins start in the background.
- * Stop, in reverse: calls under way
- * get their answers, cells stop, what was being recorded is recorded, then ledger and store close. A crash
- * at any point is the same to the next start as one at any other.
+ * Stop, in reverse: no cell starts any more, calls under way get their answers, cells stop, what was being recorded
+ * is recorded, then ledger and store close. A crash at any point is the same to the next start as one at any other.
  *
  * @module
  */
@@ -79,7 +78,8 @@ export interface Kernel {
   refuse(refusal: Refusal): Promise<void>;
   /**
    * Answers the calls under way, stops the cells, closes ledger and store. `serverClosed`: no request comes
-   * any more. Takes at most `http.drainTimeoutMs`, and twice `cells.stopTimeoutMs`.
+   * any more. Takes `http.drainTimeoutMs` at most, and then three times `cells.stopTimeoutMs`: an order that is
+   * under way, and the stop of its cell.
    */
   drain(serverClosed: Promise<void>): Promise<void>;
 }
@@ -134,6 +134,8 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
     },
     async drain(serverClosed) {
       status = "draining";
+      // No start may outlast the drain: what is up answers, what is not is refused.
+      plugins.close();
       await within(config.http.drainTimeoutMs, Promise.all([router.drain(), serverClosed]));
       // What is still under way ends with its cell, and gets an answer that says so.
       await plugins.shutdown();

@@ -34,6 +34,13 @@ Deno.test("LiveCell gives LIMIT_CPU to the calls that the warden names, and PLUG
   equal((await setup.cell.ended).cause.code, "LIMIT_CPU");
 });
 
+Deno.test("LiveCell gives LIMIT_CPU to the call under way where the warden names only calls that are over", async () => {
+  await using setup = await connectPeer();
+  const call = setup.call();
+  setup.cell.over({ ...killedEnd, killed: "LIMIT_CPU", calls: [99] });
+  await rejects(call, { code: "LIMIT_CPU" });
+});
+
 Deno.test("LiveCell believes the warden's limit before its own wish: the process had ended by then", async () => {
   await using setup = await connectPeer();
   const call = setup.call();

@@ -85,6 +85,10 @@ export class PendingCalls implements ReportedCalls, Disposable {
     return this.#isStale;
   }
 
+  isUnderWay(id: number): boolean {
+    return this.#calls.has(id);
+  }
+
   oldest(max: number): number[] {
     return this.#calls.keys().take(max).toArray();
   }

@@ -38,6 +38,8 @@ export interface CellRequest {
   readonly setup: CellSetup;
   /** Resolves when the package was found to be what was admitted; nothing of it is loaded before. */
   readonly verified: Promise<void>;
+  /** Ends the start, which then rejects with NOT_READY. */
+  readonly signal: AbortSignal;
   onLog(source: "log" | "output", level: "debug" | "info" | "warn" | "error", text: string): void;
 }
 
@@ -59,7 +61,7 @@ export class Sandbox implements AsyncDisposable {
     });
   }
 
-  /** Rejects with PLUGIN_START_FAILED, or with the limit that the plugin crossed while it was loaded. */
+  /** Rejects with PLUGIN_START_FAILED, NOT_READY, or with the limit that the plugin crossed while it was loaded. */
   async start(request: CellRequest): Promise<StartedCell> {
     const { options } = this;
     const { link, startTimeoutMs } = options;
@@ -83,6 +85,9 @@ export class Sandbox implements AsyncDisposable {
       onResumed: () => cell.resumed(),
       onEnded: (end) => cell.over(end),
     });
+    const abort = () => cell.kill(stopping(request.plugin));
+    request.signal.addEventListener("abort", abort);
+    if (request.signal.aborted) abort();
     let isConnected = false;
     try {
       const setupJson = new TextEncoder().encode(JSON.stringify(request.setup));
@@ -100,6 +105,7 @@ export class Sandbox implements AsyncDisposable {
       throw (await cell.ended).cause;
     } finally {
       clearTimeout(timer);
+      request.signal.removeEventListener("abort", abort);
       forget();
     }
   }
@@ -150,6 +156,10 @@ async function failure(cell: LiveCell): Promise<never> {
 
 function startFailed(plugin: string, state: string, cause?: unknown): ProblemError {
   return new ProblemError("PLUGIN_START_FAILED", `Cannot start plugin "${plugin}": ${state}`, { cause });
+}
+
+function stopping(plugin: string): ProblemError {
+  return new ProblemError("NOT_READY", `Cannot start plugin "${plugin}": Airlock is stopping`);
 }
 
 function asProblem(plugin: string, error: unknown): ProblemError {

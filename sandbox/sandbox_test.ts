@@ -160,3 +160,15 @@ Deno.test("Sandbox.start() kills a cell that is not ready in time, and takes its
   using late = await setup.greet(description);
   equal(await late.read(new Uint8Array(1)), null);
 });
+
+Deno.test("Sandbox.start() ends with NOT_READY and without a process when Airlock stops meanwhile", async () => {
+  await using sandbox = new TestingSandbox();
+  const stopping = new AbortController();
+  const starting = sandbox.start({
+    code: `console.log("begun"); await new Promise(() => setInterval(() => {}, 1_000));`,
+    signal: stopping.signal,
+  });
+  setTimeout(() => stopping.abort(), 300);
+  await assert.rejects(starting, { code: "NOT_READY" });
+  await assert.rejects(sandbox.start({ code: "", signal: stopping.signal }), { code: "NOT_READY" });
+});

@@ -3,6 +3,9 @@
  *
  * Invariant: at most `cells.awakeMax` cells are alive or being started.
  *
+ * A plugin that makes way may be busy with an order of its own: who waits for room has one deadline, and finds
+ * none when that is over.
+ *
  * @module
  */
 import { ProblemError } from "../../schemas/problem.ts";
@@ -11,7 +14,10 @@ import type { SupervisedCell } from "./plugin.ts";
 import type { PluginsDeps } from "./plugins_deps.ts";
 import { cellRequestOf, checkIsolation, type Release } from "./release.ts";
 
-type Deps<Cell extends SupervisedCell> = Pick<PluginsDeps<Cell>, "config" | "sandbox" | "verifyPackage">;
+type Deps<Cell extends SupervisedCell> = Pick<
+  PluginsDeps<Cell>,
+  "config" | "sandbox" | "timing" | "track" | "verifyPackage"
+>;
 
 /** Those who find no room should come again after this long. */
 const retryAfterMs = 1_000;
@@ -19,6 +25,7 @@ const retryAfterMs = 1_000;
 export class CellRoom<Cell extends SupervisedCell> {
   /** Alive or being started. */
   #cells = 0;
+  readonly #closing = new AbortController();
 
   constructor(
     private readonly deps: Deps<Cell>,
@@ -36,6 +43,7 @@ export class CellRoom<Cell extends SupervisedCell> {
         plugin: id,
         ...cellRequestOf(release, this.deps.config),
         verified: this.deps.verifyPackage(release.digest),
+        signal: this.#closing.signal,
         onLog: (source, level, text) => writeLog(installed.log, source, level, text),
       });
     } catch (error) {
@@ -49,15 +57,32 @@ export class CellRoom<Cell extends SupervisedCell> {
     this.#cells--;
   }
 
+  /** Ends the starts that are under way, and lets none begin: they reject with NOT_READY. */
+  close(): void {
+    this.#closing.abort();
+  }
+
   /** Puts the plugins to sleep that were idle for longest, until another cell may live. Throws QUEUE_FULL. */
   async #enter(id: string): Promise<void> {
-    const { awakeMax } = this.deps.config.cells;
+    const { config: { cells: { awakeMax, startTimeoutMs } }, timing, track } = this.deps;
     if (this.#tryEnter()) return;
+    const over = Promise.withResolvers<"over">();
+    const end = () => over.resolve("over");
+    const cancelTimer = timing.setTimer(end, startTimeoutMs);
+    this.#closing.signal.addEventListener("abort", end);
     const idleLongest = [...this.installed.values()].filter(({ plugin }) => plugin.state === "running")
-      .sort((a, b) => (a.plugin.lastActivityMs ?? 0) - (b.plugin.lastActivityMs ?? 0));
-    for (const { plugin } of idleLongest) {
-      await plugin.inOrder(() => plugin.sleep("idle"));
-      if (this.#tryEnter()) return;
+      .sort((a, b) => a.plugin.usedAtMs - b.plugin.usedAtMs);
+    try {
+      for (const { plugin } of idleLongest) {
+        const asleep = plugin.inOrder(() => plugin.sleep("idle"));
+        track(asleep);
+        const outcome = await Promise.race([asleep, over.promise]);
+        if (this.#tryEnter()) return;
+        if (outcome === "over") break;
+      }
+    } finally {
+      cancelTimer();
+      this.#closing.signal.removeEventListener("abort", end);
     }
     throw new ProblemError("QUEUE_FULL", `Cannot start plugin "${id}": ${awakeMax} plugins are busy`, {
       retryAfterMs,

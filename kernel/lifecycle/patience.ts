@@ -35,12 +35,14 @@ export class Patience implements Disposable {
   }
 
   /**
-   * Waits until `event` settles. Rejects with CANCELLED when the caller went away, with QUEUE_FULL when the time is
+   * Waits until `event` settles, and for what becomes of it. Rejects with CANCELLED when the caller went away, with QUEUE_FULL when the time is
    * over: like a call that waited too long in line, it can be made again. `state` says what was waited for.
+   * `event` must come to an end by itself: it keeps what waits for it, also those who gave up.
    */
-  async until(event: Promise<unknown>, state: () => string): Promise<void> {
-    const outcome = await Promise.race([event.then(() => "done" as const), this.#over.promise]);
-    if (outcome === "done") return;
+  async until<T>(event: Promise<T>, state: () => string): Promise<T> {
+    const done = event.then((value) => ({ value }));
+    const outcome = await Promise.race([done, this.#over.promise]);
+    if (typeof outcome === "object") return outcome.value;
     const cannot = `Cannot call plugin "${this.plugin}"`;
     if (outcome === "aborted") {
       throw new ProblemError("CANCELLED", `${cannot}: its caller went away while it waited`);
@@ -57,5 +59,27 @@ export class Patience implements Disposable {
   [Symbol.dispose](): void {
     this.#cancelTimer();
     this.wait.signal?.removeEventListener("abort", this.#onAbort);
+  }
+}
+
+/** Tells of changes to those who wait for the next one. A wait that is given up leaves nothing behind. */
+export class Changes {
+  readonly #waiting = new Set<() => void>();
+
+  get waitingCount(): number {
+    return this.#waiting.size;
+  }
+
+  announce(): void {
+    const woken = [...this.#waiting];
+    this.#waiting.clear();
+    for (const wake of woken) wake();
+  }
+
+  /** The next one; its owner disposes of it. */
+  next(): { readonly change: Promise<void> } & Disposable {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#waiting.add(resolve);
+    return { change: promise, [Symbol.dispose]: () => void this.#waiting.delete(resolve) };
   }
 }

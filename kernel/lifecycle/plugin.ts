@@ -25,8 +25,10 @@ import {
   startedEvent,
   type StopReason,
 } from "./cell_entries.ts";
-import { type Health, HealthWatch } from "./health_watch.ts";
-import { Patience, type Wait } from "./patience.ts";
+import { CellTimers } from "./cell_timers.ts";
+import type { Health } from "./health_watch.ts";
+import { asProblem, conflict } from "./order_problems.ts";
+import { Changes, Patience, type Wait } from "./patience.ts";
 import type { PluginDeps } from "./plugin_deps.ts";
 import { type PluginFault, type Quarantine, Recovery } from "./recovery.ts";
 import type { Release } from "./release.ts";
@@ -54,19 +56,20 @@ export class Plugin<Cell extends SupervisedCell> {
   #asked: Asked | undefined;
   /** The state that the last start began in. */
   #startedFrom: PluginState = "loaded";
-  /** Resolves at the next change of the state. */
-  #changed = Promise.withResolvers<void>();
+  /** Of the state, and the end of a start. */
+  readonly #changes = new Changes();
   readonly #recovery: Recovery;
-  #idleTimer: ReturnType<typeof setInterval> | undefined;
-  #healthWatch: HealthWatch | undefined;
+  #timers: CellTimers | undefined;
   loadedAtMs: number | undefined;
   lastActivityMs: number | undefined;
+  /** The same by the clock that never goes back. */
+  usedAtMs = 0;
   restarts = 0;
   /** Of its last check. */
   health: Health | undefined;
 
   constructor(readonly id: string, private readonly deps: PluginDeps<Cell>) {
-    this.#recovery = new Recovery(id, deps, () => this.#startInTurn());
+    this.#recovery = new Recovery(id, deps, (isDue) => this.#startInTurn(isDue));
   }
 
   get state(): PluginState {
@@ -146,6 +149,7 @@ export class Plugin<Cell extends SupervisedCell> {
   /** It was of use just now: the time until it is put to sleep begins anew. */
   touch(): void {
     this.lastActivityMs = this.deps.nowMs();
+    this.usedAtMs = this.deps.timing.nowMs();
   }
 
   /**
@@ -159,9 +163,10 @@ export class Plugin<Cell extends SupervisedCell> {
 
   /** Starts the cell if need be, without a pause after a failure; resolves when the start is in the ledger. */
   async start(actor: string): Promise<void> {
-    if (this.#state === "suspended") throw this.#conflict("start", "it is suspended. Resume it");
-    // A cell that takes no calls is on its way out.
+    if (this.#state === "suspended") throw conflict("start", this.id, "it is suspended. Resume it");
+    // A cell that takes no calls is on its way out; a start that has failed is not the one asked for.
     if (this.#ready === undefined) await this.#ending;
+    if (this.#state !== "starting") await this.#startSettled();
     if (this.#state === "quarantined" && this.refusal !== undefined) throw this.refusal;
     this.touch();
     await (this.#ready ?? this.#begin(actor));
@@ -172,6 +177,12 @@ export class Plugin<Cell extends SupervisedCell> {
   bringUp(afterMs = 0): void {
     const critical = this.#release?.manifest.critical ?? false;
     if (critical && this.#state === "loaded") this.#recovery.startAfter(afterMs, critical);
+  }
+
+  /** Airlock stops: no restart is due any more, and calls that wait are told. */
+  close(): void {
+    this.#recovery.dropRestart();
+    this.#changes.announce();
   }
 
   /** Ends the cell, if there is one: drain → stop → kill. No restart is due after that. */
@@ -193,7 +204,7 @@ export class Plugin<Cell extends SupervisedCell> {
   async sleep(reason: "idle" | "per-call"): Promise<void> {
     const cell = this.#ready;
     if (cell === undefined || cell.cell.callsUnderWay > 0) return;
-    clearInterval(this.#idleTimer);
+    this.#timers?.[Symbol.dispose]();
     this.#asked = { reason, actor: "kernel" };
     await this.#end(cell);
   }
@@ -205,16 +216,16 @@ export class Plugin<Cell extends SupervisedCell> {
     const cell = this.#ready;
     if (cell === undefined) {
       const state = this.#cell === undefined ? `it is ${this.#state}. Start it first` : "its cell is ending";
-      throw this.#conflict("suspend", state);
+      throw conflict("suspend", this.id, state);
     }
     this.#move("suspend");
     try {
       await cell.suspend();
     } catch (error) {
       if (this.#cell === cell) this.#move("resume");
-      throw this.#problemOf(error, "suspend");
+      throw asProblem(error, "suspend", this.id);
     }
-    if (this.#cell !== cell) throw this.#conflict("suspend", "its cell has ended");
+    if (this.#cell !== cell) throw conflict("suspend", this.id, "its cell has ended");
     await this.#record({ type: "plugin.suspended", data: {} }, actor);
   }
 
@@ -223,16 +234,16 @@ export class Plugin<Cell extends SupervisedCell> {
     if (this.#state === "running") return;
     const cell = this.#cell;
     if (this.#state !== "suspended" || cell === undefined) {
-      throw this.#conflict("resume", `it is ${this.#state}`);
+      throw conflict("resume", this.id, `it is ${this.#state}`);
     }
     this.touch();
     if (!cell.cell.isStale) {
       try {
         await cell.resume();
       } catch (error) {
-        throw this.#problemOf(error, "resume");
+        throw asProblem(error, "resume", this.id);
       }
-      if (this.#cell !== cell) throw this.#conflict("resume", "its cell has ended");
+      if (this.#cell !== cell) throw conflict("resume", this.id, "its cell has ended");
       this.#move("resume");
     }
     if (cell.cell.isStale) {
@@ -252,24 +263,36 @@ export class Plugin<Cell extends SupervisedCell> {
     const state = () => this.#recovery.waitIn(this.#state) ?? `it is ${this.#state}`;
     for (;;) {
       if (this.#ready !== undefined) return this.#ready;
-      if (this.#starting !== undefined) return await this.#starting;
+      const starting = this.#starting;
+      if (starting !== undefined && this.#state === "starting") return await patience.until(starting, state);
       if (this.refusal !== undefined) throw this.refusal;
-      const mustWait = this.#cell !== undefined || this.#recovery.waitIn(this.#state) !== undefined;
-      if (!mustWait) return await this.#begin("kernel");
-      await patience.until(this.#changed.promise, state);
+      const mustWait = this.#cell !== undefined || starting !== undefined ||
+        this.#recovery.waitIn(this.#state) !== undefined;
+      if (!mustWait) return await patience.until(this.#begin("kernel"), state);
+      {
+        using next = this.#changes.next();
+        await patience.until(next.change, state);
+      }
       this.deps.checkCallable();
     }
   }
 
-  /** The one start that is under way. */
+  /** The one start that is under way: it is over when its failure is recorded. */
   #begin(actor: string): Promise<Cell> {
+    if (this.#starting !== undefined) return this.#starting;
     this.#recovery.dropRestart();
-    return this.#starting ??= this.#start(actor).finally(() => this.#starting = undefined);
+    const starting = this.#start(actor).finally(() => {
+      this.#starting = undefined;
+      this.#changes.announce();
+    });
+    starting.catch(() => {}); // recorded, and judged; those who began it may have gone away
+    return this.#starting = starting;
   }
 
-  /** Its turn has come. It may have been stopped or started meanwhile. */
-  async #startInTurn(): Promise<void> {
-    if (this.#state !== "loaded" && this.#state !== "error") return;
+  /** Its turn has come. It may have been stopped or started meanwhile, also while a failure was being recorded. */
+  async #startInTurn(isDue: () => boolean): Promise<void> {
+    await this.#startSettled();
+    if (!isDue() || this.#state !== "loaded" && this.#state !== "error") return;
     this.touch();
     await this.#begin("kernel").catch(() => {}); // its failure was recorded, and judged
   }
@@ -296,7 +319,7 @@ export class Plugin<Cell extends SupervisedCell> {
       this.deps.track(this.#startRecorded);
       return cell;
     } catch (error) {
-      const problem = this.#problemOf(error, "start");
+      const problem = asProblem(error, "start", this.id);
       const recorded = this.#record(failedEvent(problem));
       this.deps.track(recorded);
       if (blameless.has(problem.code)) this.#notStarted(problem);
@@ -338,28 +361,24 @@ export class Plugin<Cell extends SupervisedCell> {
     await this.#endRecorded;
   }
 
-  #watch(cell: Cell, { manifest: { idleMs, health } }: Release): void {
-    const { deps } = this;
+  #watch(cell: Cell, { manifest }: Release): void {
+    const { id, deps } = this;
     this.#ending = cell.cell.ended.then((end) => this.#ended(cell, end));
     deps.track(this.#ending);
-    this.#idleTimer = setInterval(() => {
-      const idleForMs = deps.nowMs() - (this.lastActivityMs ?? 0);
-      if (idleForMs >= idleMs) deps.track(this.inOrder(() => this.sleep("idle")));
-    }, Math.max(50, idleMs / 4));
-    if (health === undefined) return;
-    this.#healthWatch = new HealthWatch({
-      ...{ plugin: this.id, cell, terms: health, timing: deps.timing },
-      failuresMax: deps.config.cells.healthFailuresMax,
+    this.health = undefined;
+    this.#timers = new CellTimers({
+      ...{ plugin: id, cell, manifest, config: deps.config, timing: deps.timing },
       nowMs: () => deps.nowMs(),
+      usedAtMs: () => this.usedAtMs,
       isAwake: () => this.#ready === cell,
-      onResult: (result) => this.health = result,
+      sleep: () => this.inOrder(() => this.sleep("idle")),
+      onHealth: (health) => this.health = health,
       track: (work) => deps.track(work),
     });
   }
 
   #ended(cell: Cell, end: CellEnd): void {
-    clearInterval(this.#idleTimer);
-    this.#healthWatch?.[Symbol.dispose]();
+    this.#timers?.[Symbol.dispose]();
     if (this.#cell === cell) this.#cell = undefined;
     const asked = this.#asked ?? { reason: "shutdown", actor: "kernel" };
     this.deps.onCellEnded(end.by === "stopped" ? asked.reason : end.by);
@@ -371,15 +390,6 @@ export class Plugin<Cell extends SupervisedCell> {
     else this.#failed(end.cause);
   }
 
-  #problemOf(error: unknown, act: "start" | "suspend" | "resume"): ProblemError {
-    if (error instanceof ProblemError) return error;
-    return new ProblemError("INTERNAL", `Cannot ${act} plugin "${this.id}"`, { cause: error });
-  }
-
-  #conflict(act: "start" | "suspend" | "resume", state: string): ProblemError {
-    return new ProblemError("CONFLICT", `Cannot ${act} plugin "${this.id}": ${state}`);
-  }
-
   #record(event: PluginEvent, actor = "kernel"): Promise<unknown> {
     return this.deps.record({ ...event, actor, plugin: this.name });
   }
@@ -387,7 +397,6 @@ export class Plugin<Cell extends SupervisedCell> {
   /** The one writer of the state. */
   #move(event: LifecycleEvent): void {
     this.#state = transition(this.#state, event);
-    this.#changed.resolve();
-    this.#changed = Promise.withResolvers();
+    this.#changes.announce();
   }
 }

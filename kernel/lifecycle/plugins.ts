@@ -120,9 +120,17 @@ export class Plugins<Cell extends SupervisedCell> {
     return { value: this.grants(id), checkpoint: this.deps.ledger.checkpointBase64() };
   }
 
-  /** Ends every cell, and takes no more orders. */
-  async shutdown(): Promise<void> {
+  /** Takes no more orders and starts no more cells; those that are up go on. A start under way may succeed. */
+  close(): void {
     this.#orders.close();
+    this.#restarts.close();
+    for (const { plugin } of this.#installed.values()) plugin.close();
+  }
+
+  /** Ends every cell, also those that are being started. */
+  async shutdown(): Promise<void> {
+    this.close();
+    this.#room.close();
     await Promise.all(
       [...this.#installed.values()].map(({ plugin }) =>
         plugin.inOrder(() => plugin.stop("shutdown", "kernel"))

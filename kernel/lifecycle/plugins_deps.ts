@@ -22,6 +22,8 @@ export interface CellStarter<Cell extends SupervisedCell> {
     description: Omit<CellDescription, "cell" | "token">;
     setup: CellSetup;
     verified: Promise<void>;
+    /** Airlock stops: the start is to end, with NOT_READY. */
+    signal: AbortSignal;
     onLog(source: "log" | "output", level: "debug" | "info" | "warn" | "error", text: string): void;
   }): Promise<Cell>;
 }

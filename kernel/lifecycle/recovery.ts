@@ -50,14 +50,15 @@ export class Recovery {
   readonly #failures = new Failures();
   #verdict: Verdict | undefined;
   #quarantine: Quarantine | undefined;
-  #cancelRestart: (() => void) | undefined;
+  /** The restart that is due: it waits for its turn, or its turn has come and it has not begun. */
+  #due: { cancel(): void } | undefined;
   lastFault: PluginFault | undefined;
 
-  /** `start` begins a start that is due, and settles with it; it may find that there is nothing to start. */
+  /** `start` begins a start whose turn has come, and settles with it, unless it is no longer due. */
   constructor(
     private readonly id: string,
     private readonly deps: RecoveryDeps,
-    private readonly start: () => Promise<unknown>,
+    private readonly start: (isDue: () => boolean) => Promise<unknown>,
   ) {}
 
   /** Takes note of a failure, and says what is to become of the plugin; a quarantine is then to be kept. */
@@ -105,26 +106,30 @@ export class Recovery {
     this.#quarantine = undefined;
   }
 
-  /** Starts the plugin in its turn, in place of what was due. */
+  /** Starts the plugin in its turn, in place of what was due; never where Airlock stops. */
   startAfter(afterMs: number, critical: boolean): void {
     this.dropRestart();
-    this.#cancelRestart = this.deps.restarts.add({
+    const due = { cancel: () => {} };
+    this.#due = due;
+    const cancel = this.deps.restarts.add({
       critical,
       dueMs: this.deps.timing.nowMs() + afterMs,
-      run: () => this.start(),
+      run: () => this.start(() => this.#due === due),
     });
+    if (cancel === undefined) this.#due = undefined;
+    else due.cancel = cancel;
   }
 
   /** It is being started, or must not be. */
   dropRestart(): void {
-    this.#cancelRestart?.();
-    this.#cancelRestart = undefined;
+    this.#due?.cancel();
+    this.#due = undefined;
   }
 
   /** What a call of a plugin in `state` waits for. */
   waitIn(state: PluginState): string | undefined {
     if (state === "suspended") return "it is suspended";
-    if (state !== "error" || this.#verdict?.kind !== "restart") return undefined;
+    if (state !== "error" || this.#due === undefined) return undefined;
     return `it failed (${this.lastFault?.error.code}) and is to be started again`;
   }
 

@@ -26,6 +26,7 @@ export interface Restart {
 export class RestartQueue {
   readonly #waiting = new Set<Restart>();
   #underWay = 0;
+  #isClosed = false;
   #cancelTimer: (() => void) | undefined;
 
   constructor(private readonly timing: Clock, private readonly restartsMax: number) {}
@@ -34,13 +35,21 @@ export class RestartQueue {
     return this.#underWay;
   }
 
-  /** Returns what takes it out again; that does nothing once it runs. */
-  add(restart: Restart): () => void {
+  /** Returns what takes it out again; that does nothing once it runs. `undefined` where it is closed: nothing runs. */
+  add(restart: Restart): (() => void) | undefined {
+    if (this.#isClosed) return undefined;
     this.#waiting.add(restart);
     this.#serve();
     return () => {
       if (this.#waiting.delete(restart)) this.#serve();
     };
+  }
+
+  /** Forgets those that wait, and takes no more. */
+  close(): void {
+    this.#isClosed = true;
+    this.#waiting.clear();
+    this.#serve();
   }
 
   /** Runs those that are due while there is room, and sets the timer for the next one that will be. */

@@ -85,3 +85,14 @@ Deno.test("RestartQueue never runs more than its number at once, and runs all in
     equal(new Set(begun).size, plan.length);
   }));
 });
+
+Deno.test("RestartQueue.close() forgets those that wait, and takes no more", async () => {
+  const { timing, queue, begun, add } = create(1);
+  add("a", 0);
+  add("waits", 0);
+  add("later", 100);
+  queue.close();
+  equal(add("new", 0), undefined);
+  await timing.pass(200);
+  deepEqual([begun, timing.pendingMs], [["a"], []]);
+});

@@ -131,6 +131,65 @@ Deno.test("Plugin holds nothing against a start for which there was no room", as
   }
 });
 
+// The disk is slow, or the queue of the ledger long: the pause after a failed start may be over before that.
+Deno.test("Plugin is started again although the failure was not recorded before its pause was over", async () => {
+  for (const next of ["restart", "operator", "call"] as const) {
+    await using setup = createPlugin();
+    const { plugin } = setup;
+    const first = rejects(Promise.resolve(plugin.awake()), (error) => error === startFailed);
+    const disk = Promise.withResolvers<void>();
+    setup.disk.isFree = disk.promise;
+    (await setup.start(0)).fail(startFailed);
+    await settle();
+    equal(plugin.state, "error");
+    if (next === "restart") await setup.timing.pass(100);
+    const starting = next === "operator" ? plugin.start("token:1") : undefined;
+    const waiting = Promise.resolve(plugin.awake());
+    await settle();
+    equal(setup.starts.length, 1, "one thing at a time");
+    disk.resolve();
+    await first;
+    if (next === "call") await setup.timing.pass(100);
+    const cell = (await setup.start(1)).finish();
+    equal(await waiting, cell);
+    await starting;
+    deepEqual([plugin.state, setup.starts.length, setup.timing.pendingMs], ["running", 2, []]);
+  }
+});
+
+Deno.test("Plugin.stop() prevails over a restart whose turn came while a failure was being recorded", async () => {
+  await using setup = createPlugin();
+  const { plugin } = setup;
+  const first = rejects(Promise.resolve(plugin.awake()), (error) => error === startFailed);
+  const disk = Promise.withResolvers<void>();
+  setup.disk.isFree = disk.promise;
+  (await setup.start(0)).fail(startFailed);
+  const stopping = plugin.stop("operator", "token:1");
+  await setup.timing.pass(100);
+  disk.resolve();
+  await first;
+  await stopping;
+  await settle();
+  deepEqual([plugin.state, setup.starts.length], ["loaded", 1]);
+});
+
+Deno.test("Plugin.awake() waits for a start no longer than its caller is willing to, and the start goes on", async () => {
+  await using setup = createPlugin();
+  const { plugin } = setup;
+  const gone = new AbortController();
+  const first = rejects(Promise.resolve(plugin.awake({ waitMs: 50 })), { code: "QUEUE_FULL" });
+  const start = await setup.start(0);
+  const second = rejects(Promise.resolve(plugin.awake({ signal: gone.signal })), { code: "CANCELLED" });
+  gone.abort();
+  await second;
+  await setup.timing.pass(50);
+  await first;
+  equal(plugin.state, "starting");
+  start.fail(startFailed);
+  await settle();
+  deepEqual([plugin.state, setup.types()], ["error", ["plugin.failed"]], "and nobody is left to tell");
+});
+
 Deno.test("Plugin.awake() waits for a restart no longer than its caller is willing to", async () => {
   await using setup = createPlugin();
   await crash(await setup.wake());
@@ -159,6 +218,17 @@ Deno.test("Plugin.stop() tells calls that wait for a restart why they are refuse
   await setup.plugin.stop("operator", "token:1");
   await waiting;
   deepEqual([setup.plugin.state, setup.starts.length, setup.timing.pendingMs], ["loaded", 1, []]);
+});
+
+Deno.test("Plugin.close() tells calls that wait, and lets no restart come", async () => {
+  await using setup = createPlugin();
+  await crash(await setup.wake());
+  const stopping = new ProblemError("NOT_READY", "Cannot call");
+  const waiting = rejects(Promise.resolve(setup.plugin.awake()), (error) => error === stopping);
+  setup.forbidden.by = stopping;
+  setup.plugin.close();
+  await waiting;
+  deepEqual([setup.plugin.state, setup.starts.length, setup.timing.pendingMs], ["error", 1, []]);
 });
 
 Deno.test("Plugin.suspend() lets calls wait until resume(), and the cell go on where it was", async () => {

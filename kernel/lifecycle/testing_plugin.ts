@@ -129,13 +129,15 @@ export function createPlugin(
   const timing = new TestingClock();
   const config = configSchema.parse({ dev, cells: { restartBackoffMs: 100, healthFailuresMax: 2 } });
   const kept: Quarantine[] = [];
+  /** Entries are durable once this resolves. */
+  const disk = { isFree: Promise.resolve() };
   /** Thrown at a call that waited. */
   const forbidden: { by: ProblemError | undefined } = { by: undefined };
   const plugin = new Plugin<FakeCell>("echo", {
     startCell: (release) => fakes.begin(release),
     record(event) {
       records.push(event);
-      return Promise.resolve();
+      return disk.isFree;
     },
     onCellStarted: (reason) => events.push(`started ${reason}`),
     onCellEnded: (reason) => events.push(`ended ${reason}`),
@@ -153,7 +155,7 @@ export function createPlugin(
   });
   plugin.load(releaseOf("1.0.0", { idleMs, ...manifest }));
   return {
-    ...{ plugin, cells, starts, events, records, clock, timing, kept, forbidden },
+    ...{ plugin, cells, starts, events, records, clock, timing, kept, forbidden, disk },
     types: () => records.map(({ type }) => type),
     /** The start number `index`, from 0, once it was asked for. */
     start: (index = starts.length) => fakes.at(index),

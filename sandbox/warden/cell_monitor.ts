@@ -33,9 +33,13 @@ export interface CellMonitorOptions {
 const looksBetweenTurns = 4;
 /** Of the warden's time, one cell with very many processes takes one part in this many. */
 const partOfTime = 8;
+/** CPU time is told in ticks: what took less than one, such as opening a hundred files, is seen by then. */
+const descriptorsMs = 1_000;
 const folderScanMsMin = 200;
 /** Files that are counted in a millisecond between two scans: the more there are, the less often. */
 const filesPerMs = 5;
+/** What it may do between two looks is bounded, whatever a look costs. */
+const pauseMsMax = 200;
 /** The figure of a process may be a little behind its memory. */
 const rssSlackBytes = 4 * megabyte;
 
@@ -45,6 +49,7 @@ export class CellMonitor implements Disposable {
   #lookedAtMs: number;
   #lookDueMs = 0;
   #looks = 0;
+  #descriptorsAtMs = 0;
   #temporaryBytes = 0;
   #usedSinceTurn = true;
   #usedSinceScan = true;
@@ -68,7 +73,8 @@ export class CellMonitor implements Disposable {
     const seen = processes.look(isTurn && this.#usedSinceTurn);
     if (seen === undefined) return undefined;
     // What its share of CPU fills by meanwhile is reckoned at the next look.
-    if (seen.isUnchanged && this.#isSettled) return undefined;
+    const isOverdue = nowMs - this.#descriptorsAtMs >= descriptorsMs;
+    if (seen.isUnchanged && this.#isSettled && !isOverdue) return undefined;
     const isFirst = this.#looks++ === 0;
     const isActive = isFirst || seen.usedMs > 0;
     this.#usedSinceTurn ||= isActive;
@@ -76,18 +82,19 @@ export class CellMonitor implements Disposable {
     if (isFirst) this.#enterGroup();
     // A process that escaped the signal while it was being started.
     if (this.#isStopped && isActive) processes.stop();
-    const areDescriptorsDue = isTurn && this.#usedSinceTurn || this.watch.isSuspicious;
+    const areDescriptorsDue = isTurn && this.#usedSinceTurn || this.watch.isSuspicious || isOverdue;
+    if (areDescriptorsDue) this.#descriptorsAtMs = nowMs;
     const verdict = this.watch.judge({
       usedMs: seen.usedMs,
       elapsedMs: nowMs - this.#lookedAtMs,
       threads: seen.threads,
-      memoryBytes: this.#memoryBytes(seen.rssBytes, isActive),
+      memoryBytes: this.#memoryBytes(seen.rssBytes, isActive || areDescriptorsDue),
       ...(areDescriptorsDue ? this.#descriptors() : {}),
     });
     this.#lookedAtMs = nowMs;
     this.#applyNiceness();
     if (processes.pids.length > 1) {
-      this.#lookDueMs = nowMs + (performance.now() - startedMs) * partOfTime;
+      this.#lookDueMs = nowMs + Math.min(pauseMsMax, (performance.now() - startedMs) * partOfTime);
     }
     const crossed = areDescriptorsDue ? group?.crossed : undefined;
     return verdict ?? (crossed === undefined ? undefined : this.crossedInGroup(crossed));
@@ -106,14 +113,14 @@ export class CellMonitor implements Disposable {
     for (const pid of processes.pids) if (!group.holds(pid)) group.add(pid);
   }
 
-  #memoryBytes(rssBytes: number, isActive: boolean): number {
+  #memoryBytes(rssBytes: number, isDue: boolean): number {
     const { description, processes } = this.options;
-    if (isActive && description.tier === "sealed") {
+    if (isDue && description.tier === "sealed") {
       this.#temporaryBytes = processes.temporaryBytes(sealedTemporaryDir) ?? this.#temporaryBytes;
     }
     const bytesMax = this.watch.memoryBytesMax - this.#temporaryBytes;
-    // At least what it has anonymously is in it.
-    if (rssBytes + rssSlackBytes <= bytesMax) return this.#temporaryBytes;
+    // All pages are in it, but not the page tables: those grow where a cell is active.
+    if (!isDue && rssBytes + rssSlackBytes <= bytesMax) return this.#temporaryBytes;
     return processes.memoryBytes(bytesMax) + this.#temporaryBytes;
   }
 

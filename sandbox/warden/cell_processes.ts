@@ -18,10 +18,10 @@ import { setPriority } from "node:os";
 import {
   childrenOf,
   innermostChild,
-  memoryBytes,
   type ProcessStat,
   programOf,
-  proportionalMemoryBytes,
+  proportionalPageBytes,
+  readMemory,
   readStat,
   readUptimeMs,
   StatFile,
@@ -56,6 +56,8 @@ const stopRoundsMax = 100;
 /** A process that is being started is a copy of Deno's for about this long. */
 const copyMs = 100;
 const copyDeviation = 0.02;
+/** The others count as if they shared nothing. */
+const proportionalReadsMax = 4;
 
 export class CellProcesses implements Disposable {
   #pid: number | undefined;
@@ -147,13 +149,25 @@ export class CellProcesses implements Disposable {
     return { wrapper, listed };
   }
 
-  /** Memory of all processes, without files that are mapped in; more exactly where it is above `bytesMax`. */
+  /**
+   * Memory of all processes, without files that are mapped in. Above `bytesMax` it is read more exactly, for the
+   * largest few: the time of a look is bounded, whatever is shared between however many.
+   */
   memoryBytes(bytesMax: number): number {
     const { pids } = this;
-    const bytes = pids.reduce((sum, pid) => sum + (memoryBytes(pid) ?? 0), 0);
+    const read = pids.map((pid) => ({ pid, memory: readMemory(pid) ?? { pageBytes: 0, tableBytes: 0 } }));
+    const sum = (some: typeof read) =>
+      some.reduce((bytes, { memory }) => bytes + memory.pageBytes + memory.tableBytes, 0);
+    const bytes = sum(read);
     if (bytes <= bytesMax || pids.length === 1) return bytes;
-    return pids.filter((pid) => !this.#isCopyOfDeno(pid))
-      .reduce((sum, pid) => sum + (proportionalMemoryBytes(pid) ?? memoryBytes(pid) ?? 0), 0);
+    const largest = read.filter(({ pid }) => !this.#isCopyOfDeno(pid))
+      .sort((a, b) => b.memory.pageBytes - a.memory.pageBytes);
+    let exact = sum(largest);
+    for (const { pid, memory } of largest.slice(0, proportionalReadsMax)) {
+      if (exact <= bytesMax) break;
+      exact += (proportionalPageBytes(pid) ?? memory.pageBytes) - memory.pageBytes;
+    }
+    return exact;
   }
 
   /**

@@ -147,16 +147,25 @@ export function innermostChild(pid: number, depth: number): number | undefined {
   return current;
 }
 
-/**
- * Memory that only this process has: heap, buffers, stacks and shared memory, in bytes. Not files that are
- * mapped in, of which the runtime's own are most.
- */
-export function memoryBytes(pid: number): number | undefined {
-  return sumOfKilobytes(readProc(`/proc/${pid}/status`), /^Rss(?:Anon|Shmem):\s+(\d+) kB$/gm);
+/** Memory of one process, in bytes. */
+export interface ProcessMemory {
+  /**
+   * Heap, buffers, stacks and shared memory. Not files that are mapped in, of which the runtime's own are most.
+   */
+  readonly pageBytes: number;
+  /** Of its page tables: reading a little of much address space fills them without taking a page. */
+  readonly tableBytes: number;
 }
 
-/** The same, with what several processes share counted in parts. Costs milliseconds for a large process. */
-export function proportionalMemoryBytes(pid: number): number | undefined {
+export function readMemory(pid: number): ProcessMemory | undefined {
+  const text = readProc(`/proc/${pid}/status`);
+  const pageBytes = sumOfKilobytes(text, /^Rss(?:Anon|Shmem):\s+(\d+) kB$/gm);
+  if (pageBytes === undefined) return undefined;
+  return { pageBytes, tableBytes: sumOfKilobytes(text, /^VmPTE:\s+(\d+) kB$/gm) ?? 0 };
+}
+
+/** Its pages, with what several processes share counted in parts. Costs milliseconds for a large process. */
+export function proportionalPageBytes(pid: number): number | undefined {
   return sumOfKilobytes(readProc(`/proc/${pid}/smaps_rollup`), /^Pss_(?:Anon|Shmem):\s+(\d+) kB$/gm);
 }
 

@@ -2,9 +2,9 @@ import { deepEqual, equal, ok } from "node:assert/strict";
 import {
   childrenOf,
   descriptorsOf,
-  memoryBytes,
   parseStat,
-  proportionalMemoryBytes,
+  proportionalPageBytes,
+  readMemory,
   readStat,
   readUnits,
   StatFile,
@@ -62,11 +62,12 @@ Deno.test(
   () => {
     const mine = readStat(Deno.pid, readUnits());
     ok(mine !== undefined && mine.rssBytes > 1_048_576 && mine.threads > 1);
-    ok((memoryBytes(Deno.pid) ?? 0) > 1_048_576);
-    ok((proportionalMemoryBytes(Deno.pid) ?? 0) > 1_048_576);
+    const memory = readMemory(Deno.pid);
+    ok(memory !== undefined && memory.pageBytes > 1_048_576 && memory.tableBytes > 65_536);
+    ok((proportionalPageBytes(Deno.pid) ?? 0) > 1_048_576);
     ok((descriptorsOf(Deno.pid) ?? 0) > 3);
     const none = 0x7fff_ffff;
-    deepEqual([readStat(none, units), memoryBytes(none), descriptorsOf(none)], [
+    deepEqual([readStat(none, units), readMemory(none), descriptorsOf(none)], [
       undefined,
       undefined,
       undefined,

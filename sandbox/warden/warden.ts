@@ -40,6 +40,8 @@ export const kernelRefusesExitCode = 78;
 
 const deaths = { backoffFirstMs: 50, backoffMaxMs: 2_000, forgottenAfterMs: 60_000 } as const;
 const sameSignalMs = 1_000;
+/** A drain takes as many of `cells.stopTimeoutMs` after its own time; see `Kernel.drain`. */
+const stopsInDrain = 3;
 const killAfterDrainMs = 5_000;
 const kernelVariables = ["DENO_DIR", "HOME", "XDG_CACHE_HOME", "TZ"] as const;
 
@@ -163,8 +165,9 @@ class Warden implements AsyncDisposable {
       this.#isStopping = true;
       this.#stopped.resolve();
       this.#kernel?.drain();
-      const { drainTimeoutMs } = this.options.config.http;
-      Deno.unrefTimer(setTimeout(() => this.#kernel?.kill(), drainTimeoutMs + killAfterDrainMs));
+      const { http: { drainTimeoutMs }, cells: { stopTimeoutMs } } = this.options.config;
+      const drainMs = drainTimeoutMs + stopsInDrain * stopTimeoutMs + killAfterDrainMs;
+      Deno.unrefTimer(setTimeout(() => this.#kernel?.kill(), drainMs));
     } else if (name !== this.#firstSignal.name || nowMs - this.#firstSignal.atMs > sameSignalMs) {
       this.#kernel?.kill();
     }

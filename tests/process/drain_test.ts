@@ -33,6 +33,29 @@ async function isAccepted(airlock: Airlock): Promise<boolean> {
   return (await airlock.records()).filter(({ type }) => type === "call.accepted").length === 2;
 }
 
+Deno.test("airlock drains while a start hangs, and in less time than that start has", async () => {
+  const begun = "console.log('begun');";
+  await using airlock = await Airlock.start({
+    config: { http: { drainTimeoutMs: 300 }, cells: { startTimeoutMs: 600_000, stopTimeoutMs: 300 } },
+    plugins: {
+      stuck: {
+        "plugin.jsonc": manifest("stuck"),
+        "mod.ts":
+          `${begun} await new Promise(() => setInterval(() => {}, 1_000)); export const actions = {};`,
+      },
+    },
+  });
+  const call = airlock.invoke("stuck", "run");
+  await until("the start is under way", async () => (await airlock.plugin("stuck")).state === "starting");
+  const sinceMs = performance.now();
+  Deno.kill(airlock.pid, "SIGTERM");
+  const { status, body } = await call;
+  deepEqual([status, (body as { code: string }).code], [503, "NOT_READY"]);
+  equal((await airlock.ended()).code, 0, airlock.output.stderr);
+  ok(performance.now() - sinceMs < 5_000);
+  deepEqual(leftovers(airlock.dataDir), []);
+});
+
 const signalled: [what: string, signal: (airlock: Airlock) => void][] = [
   ["Ctrl-C in its terminal", ({ pid }) => Deno.kill(-pid, "SIGINT")],
   ["SIGTERM", ({ pid }) => Deno.kill(pid, "SIGTERM")],
