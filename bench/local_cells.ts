@@ -103,6 +103,7 @@ export class LocalCells implements AsyncDisposable {
         tokenOverheadChars: 512,
       },
       verified: Promise.resolve(),
+      signal: new AbortController().signal,
       onLog: (_source, _level, text) => console.error(text),
     });
   }

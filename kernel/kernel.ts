@@ -204,6 +204,7 @@ async function openPlugins({ config, deps, tracker, metrics, store, ledger }: Pl
     random: () => Math.random(),
     warn: (message) => logger.child("lifecycle").warning(message),
     track: (work) => tracker.track(work),
+    fatal: (error) => deps.fatal(error),
     readPackage: (folder) => readOne(folder, registry),
     verifyPackage: (digest) => packages.verify(digest),
   });

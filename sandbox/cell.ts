@@ -28,6 +28,10 @@ const queueBytesMax = 1_048_576;
 /** Of log, and of progress. */
 const entriesPerSecond = 1_000;
 
+/** The kernel gives a start up before these are over. */
+const connectAttemptsMax = 10_000;
+const connectPauseMs = 5;
+
 const exitCodes = { ended: 0, refused: 64, pluginFailed: 70 } as const;
 
 interface Action {
@@ -39,7 +43,7 @@ interface Action {
 export async function runCell(): Promise<never> {
   const [token = "", bootJson = ""] = readStdin().split("\n", 2);
   const boot = parseMessage("boot", JSON.parse(bootJson));
-  const connection = await Deno.connect({ transport: "unix", path: boot.socket });
+  const connection = await connect(boot.socket);
   const writer = new FrameWriter(connection, {
     frameBytesMax,
     queueBytesMax,
@@ -54,6 +58,18 @@ export async function runCell(): Promise<never> {
     deno: { permissions: { ...boot.permissions } },
   });
   return await new Cell(worker, connection, writer).run();
+}
+
+/** A crowd before the socket is refused, not queued: whoever is not a stranger comes again until it is let in. */
+async function connect(path: string): Promise<Deno.UnixConn> {
+  for (let attempt = 1;; attempt++) {
+    try {
+      return await Deno.connect({ transport: "unix", path });
+    } catch (error) {
+      if (!(error instanceof Deno.errors.WouldBlock) || attempt === connectAttemptsMax) throw error;
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * connectPauseMs));
+    }
+  }
 }
 
 function readStdin(): string {

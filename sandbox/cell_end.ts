@@ -19,7 +19,12 @@ export interface CellEnd {
   readonly calls: number;
   /** Who ended it: the kernel or warden by a kill, the cell at the kernel's word, or nobody. */
   readonly by: "killed" | "stopped" | "crashed";
+  /** Calls under way were its cause, and were told so: it says little of the plugin's next cell. */
+  readonly isCallsDoing: boolean;
 }
+
+/** What its calls get when it is stopped: a plugin that was stopped, or a cell that another one follows. */
+export type StopCode = "PLUGIN_STOPPED" | "PLUGIN_CRASHED";
 
 /** A cause in words; `culprits` are the calls whose doing it was, all of them where it is left out. */
 export interface EndCause {
@@ -38,6 +43,15 @@ const killStates: Record<WardenKillReason, string> = {
   LIMIT_FILES: "it made more files than it may",
 };
 
+const stopStates: Record<StopCode, string> = {
+  PLUGIN_STOPPED: "it was stopped",
+  PLUGIN_CRASHED: "its cell was replaced",
+};
+
+export function causeOfStop(code: StopCode): EndCause {
+  return { code, state: stopStates[code] };
+}
+
 /** Signals by which a limit ends a process; wrappers report one as 128 + its number. */
 const limitSignals = [
   { signal: "SIGTRAP", number: 5, code: "LIMIT_MEMORY", state: "the heap of the plugin is full" },
@@ -54,12 +68,12 @@ export function causeOfKill({ killed, detail, calls }: ProcessEnd): EndCause | u
 /** Why a process ended that was not killed. `failure` is what the plugin's code died of, in its own words. */
 export function causeOfEnd(
   { exitCode, signal }: ProcessEnd,
-  { failure, isStopping }: { failure: string | undefined; isStopping: boolean },
+  { failure, stop }: { failure: string | undefined; stop: StopCode | undefined },
 ): EndCause {
   const limit = limitSignals.find((limit) => signal === limit.signal || exitCode === 128 + limit.number);
   if (limit !== undefined) return limit;
   if (failure !== undefined) return { code: "PLUGIN_CRASHED", state: `its code failed: ${failure}` };
-  if (isStopping) return { code: "PLUGIN_STOPPED", state: "it was stopped" };
+  if (stop !== undefined) return causeOfStop(stop);
   return { code: "PLUGIN_CRASHED", state: `its cell ended with ${signal ?? `exit code ${exitCode}`}` };
 }
 

@@ -10,7 +10,15 @@
 import { type FromCell, fromCellSchema, type ToCell } from "../schemas/cell_protocol.ts";
 import { ProblemError } from "../schemas/problem.ts";
 import type { ReportedCalls } from "./calls_report.ts";
-import { causeOfEnd, causeOfKill, type CellEnd, isCodeOfCalls, type ProcessEnd } from "./cell_end.ts";
+import {
+  causeOfEnd,
+  causeOfKill,
+  causeOfStop,
+  type CellEnd,
+  isCodeOfCalls,
+  type ProcessEnd,
+  type StopCode,
+} from "./cell_end.ts";
 import { type Frame, FrameError } from "./frame.ts";
 import { readFrames } from "./frame_loop.ts";
 import { FrameWriter } from "./frame_writer.ts";
@@ -44,6 +52,7 @@ interface Fate {
   readonly error: ProblemError;
   /** The calls whose doing it is; all of them where it is left out. */
   readonly culprits: readonly number[] | undefined;
+  readonly isCallsDoing: boolean;
 }
 
 /** From the end of its socket to the end of its process: the kernel of the machine takes a full heap apart. */
@@ -70,6 +79,7 @@ export class LiveCell implements BeatingCell {
   #isReady = false;
   #isDraining = false;
   #isStopping = false;
+  #stopCode: StopCode = "PLUGIN_STOPPED";
   #isOver = false;
 
   constructor(private readonly options: LiveCellOptions) {
@@ -206,10 +216,14 @@ export class LiveCell implements BeatingCell {
     wait.resolve();
   }
 
-  /** Takes no more calls. Resolves when those under way are answered, or the cell has ended. */
-  drain(): Promise<void> {
+  /**
+   * Takes no more calls. Resolves when those under way are answered, or the cell has ended. `code` is for those that
+   * its stop cuts off.
+   */
+  drain(code: StopCode = "PLUGIN_STOPPED"): Promise<void> {
     this.#isDraining = true;
-    if (this.isSuspended) this.#killStopped();
+    this.#stopCode = code;
+    if (this.isSuspended) this.killStopped();
     return this.#calls.drained();
   }
 
@@ -218,13 +232,15 @@ export class LiveCell implements BeatingCell {
     this.#isDraining = true;
     if (this.#isOver || this.#isStopping) return;
     // What is suspended cannot be asked, and waking it to be told to end would run it against an order.
-    if (this.isSuspended) return this.#killStopped();
+    if (this.isSuspended) return this.killStopped();
     this.#isStopping = true;
     this.#send({ type: "stop" });
   }
 
-  #killStopped(): void {
-    this.kill(this.#problem("PLUGIN_STOPPED", "it was stopped"));
+  /** Ends a cell that is to stop and does not. */
+  killStopped(): void {
+    const { code, state } = causeOfStop(this.#stopCode);
+    this.kill(this.#problem(code, state));
   }
 
   /**
@@ -233,7 +249,7 @@ export class LiveCell implements BeatingCell {
    */
   kill(error: ProblemError, culprits?: readonly number[]): void {
     if (this.#isOver) return;
-    this.#fate ??= { error, culprits };
+    this.#fate ??= { error, culprits, isCallsDoing: culprits !== undefined };
     this.options.kill();
   }
 
@@ -245,7 +261,7 @@ export class LiveCell implements BeatingCell {
     this.#writer?.close();
     this.#connection?.close();
     const calls = this.#calls.count;
-    const { error, culprits } = this.#fateBy(end);
+    const { error, culprits, isCallsDoing } = this.#fateBy(end);
     this.#calls.end((id) => this.#errorOf(id, error, culprits));
     this.#health.release();
     const by = this.#fate !== undefined || end.killed !== null
@@ -254,18 +270,31 @@ export class LiveCell implements BeatingCell {
       ? "stopped"
       : "crashed";
     for (const wait of [this.#ready, this.#suspension, this.#resumption]) wait?.reject(error);
-    this.#ended.resolve({ cause: error, exitCode: end.exitCode, signal: end.signal, calls, by });
+    this.#ended.resolve({
+      cause: error,
+      exitCode: end.exitCode,
+      signal: end.signal,
+      calls,
+      by,
+      isCallsDoing,
+    });
   }
 
   /** A limit that the warden held comes first: it ended the process before the kernel's own wish did. */
   #fateBy(end: ProcessEnd): Fate {
     const limit = causeOfKill(end);
     if (limit === undefined && this.#fate !== undefined) return this.#fate;
-    const cause = limit ?? causeOfEnd(end, { failure: this.#failure, isStopping: this.#isStopping });
+    const stop = this.#isStopping ? this.#stopCode : undefined;
+    const cause = limit ?? causeOfEnd(end, { failure: this.#failure, stop });
     // What the warden knows of calls is a moment old: where all that it names are over, it was those under way.
     const culprits = cause.culprits?.filter((id) => this.#calls.isUnderWay(id));
     const isStale = culprits?.length === 0;
-    return { error: this.#problem(cause.code, cause.state), culprits: isStale ? undefined : culprits };
+    return {
+      error: this.#problem(cause.code, cause.state),
+      culprits: isStale ? undefined : culprits,
+      // A plugin that goes on when its last call was answered does that by itself.
+      isCallsDoing: culprits !== undefined && this.#calls.count > 0,
+    };
   }
 
   #errorOf(id: number, error: ProblemError, culprits: Fate["culprits"]): ProblemError {

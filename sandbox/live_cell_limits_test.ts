@@ -31,7 +31,24 @@ Deno.test("LiveCell gives LIMIT_CPU to the calls that the warden names, and PLUG
   setup.cell.over({ ...end, killed: "LIMIT_CPU" });
   const codes = await Promise.all(calls.map((call) => call.catch((error: ProblemError) => error.code)));
   deepEqual(codes, ["LIMIT_CPU", "PLUGIN_CRASHED", "LIMIT_CPU"]);
-  equal((await setup.cell.ended).cause.code, "LIMIT_CPU");
+  const { cause, isCallsDoing } = await setup.cell.ended;
+  deepEqual([cause.code, isCallsDoing], ["LIMIT_CPU", true]);
+});
+
+Deno.test("LiveCell tells an end that its calls caused from one that was the plugin's own doing", async () => {
+  for (const [calls, isUnderWay] of [[[], true], [[1], false]] as const) {
+    await using setup = await connectPeer();
+    const call = isUnderWay ? setup.call().catch(() => {}) : undefined;
+    setup.cell.over({ ...killedEnd, killed: "LIMIT_CPU", calls: [...calls] });
+    await call;
+    equal((await setup.cell.ended).isCallsDoing, false);
+  }
+  await using setup = await connectPeer();
+  const call = rejects(setup.call(), { code: "LIMIT_WALL" });
+  setup.cell.kill(new ProblemError("LIMIT_WALL", "Cannot call"), [1]);
+  setup.cell.over({ ...killedEnd, killed: "asked" });
+  await call;
+  equal((await setup.cell.ended).isCallsDoing, true);
 });
 
 Deno.test("LiveCell gives LIMIT_CPU to the call under way where the warden names only calls that are over", async () => {

@@ -163,7 +163,10 @@ export class PendingCalls implements ReportedCalls, Disposable {
   /** The cell has ended: so has every call. */
   end(errorOf: (id: number) => ProblemError): void {
     this[Symbol.dispose]();
-    for (const id of [...this.#calls.keys()]) this.#settle(id, errorOf(id));
+    for (const [id, { call, isOverdue }] of [...this.#calls]) {
+      // It ran out of its own time, whichever call's time ended the cell.
+      this.#settle(id, isOverdue ? this.#tooLong(call) : errorOf(id));
+    }
   }
 
   [Symbol.dispose](): void {

@@ -80,7 +80,7 @@ async function readToEnd(connection: Deno.Conn): Promise<number> {
   return bytes;
 }
 
-function requestOf(verified: Promise<void>): CellRequest {
+function requestOf(verified: Promise<void>, signal = new AbortController().signal): CellRequest {
   const grants = { net: [], read: [], write: [], run: [], env: [], sys: [], ffi: [], eval: false };
   const folders = { packageDir: "/packages/1", dataDir: "/plugins/echo" };
   return {
@@ -96,7 +96,7 @@ function requestOf(verified: Promise<void>): CellRequest {
       },
       ...{ outputBytesMax: 1_024, streamWindowChars: 1_024, tokenOverheadChars },
     },
-    verified,
+    ...{ verified, signal },
     onLog() {},
   };
 }
@@ -161,14 +161,20 @@ Deno.test("Sandbox.start() kills a cell that is not ready in time, and takes its
   equal(await late.read(new Uint8Array(1)), null);
 });
 
-Deno.test("Sandbox.start() ends with NOT_READY and without a process when Airlock stops meanwhile", async () => {
-  await using sandbox = new TestingSandbox();
+Deno.test("Sandbox.start() is ended with NOT_READY when Airlock stops, and takes its token no more", async () => {
+  await using setup = await createSandbox();
   const stopping = new AbortController();
-  const starting = sandbox.start({
-    code: `console.log("begun"); await new Promise(() => setInterval(() => {}, 1_000));`,
-    signal: stopping.signal,
-  });
-  setTimeout(() => stopping.abort(), 300);
-  await assert.rejects(starting, { code: "NOT_READY" });
-  await assert.rejects(sandbox.start({ code: "", signal: stopping.signal }), { code: "NOT_READY" });
+  const refused = () =>
+    rejects(setup.sandbox.start(requestOf(Promise.resolve(), stopping.signal)), { code: "NOT_READY" });
+  const failed = refused();
+  const { description } = await setup.asked("start");
+  stopping.abort();
+  await setup.asked("kill");
+  setup.end(description.cell);
+  await failed;
+  using late = await setup.greet(description);
+  equal(await late.read(new Uint8Array(1)), null);
+  const failedAtOnce = refused();
+  setup.end(description.cell);
+  await failedAtOnce;
 });

@@ -5,16 +5,18 @@
  * @module
  */
 import { ProblemError } from "../schemas/problem.ts";
+import type { StopCode } from "./cell_end.ts";
 import type { LiveCell } from "./live_cell.ts";
 
 export interface StartedCell {
   readonly cell: LiveCell;
   /** Of the cell's program as the host sees it; `null` where that is not to be had. */
   readonly pid: number | null;
-  /** While it was suspended a call ended without it. It is to be ended, and another to take its place. */
-  readonly isStale: boolean;
-  /** Drain → stop → kill, each with its deadline; a suspended one is killed. Resolves at the end of the process. */
-  stop(): Promise<void>;
+  /**
+   * Drain → stop → kill, each with its deadline; a suspended one is killed. Calls that are cut off get `code`,
+   * PLUGIN_STOPPED where it is left out. Resolves at the end of the process.
+   */
+  stop(code?: StopCode): Promise<void>;
   /**
    * No CPU at all from when it resolves until {@linkcode StartedCell.resume}. A call whose deadline passes
    * meanwhile, or whose caller goes away, ends at once, and the cell is then stale. Rejects with ProblemError
@@ -37,11 +39,13 @@ export interface StartedCellOptions {
 }
 
 export function createStartedCell({ plugin, cell, pid, stopTimeoutMs }: StartedCellOptions): StartedCell {
-  const killFor = (code: ProblemError["code"], state: string) =>
-    cell.kill(new ProblemError(code, `Cannot call plugin "${plugin}": ${state}`));
+  const cannot = `Cannot call plugin "${plugin}"`;
   // A cell that the warden can neither suspend nor resume is of no use.
   const inTime = async (change: Promise<void>, state: string) => {
-    const timer = setTimeout(() => killFor("INTERNAL", state), stopTimeoutMs);
+    const timer = setTimeout(
+      () => cell.kill(new ProblemError("INTERNAL", `${cannot}: ${state}`)),
+      stopTimeoutMs,
+    );
     try {
       await change;
     } finally {
@@ -51,13 +55,10 @@ export function createStartedCell({ plugin, cell, pid, stopTimeoutMs }: StartedC
   return {
     cell,
     pid,
-    get isStale() {
-      return cell.isStale;
-    },
-    async stop() {
+    async stop(code = "PLUGIN_STOPPED") {
       const stopTimer = setTimeout(() => cell.stop(), stopTimeoutMs);
-      const killTimer = setTimeout(() => killFor("PLUGIN_STOPPED", "it was stopped"), 2 * stopTimeoutMs);
-      await cell.drain();
+      const killTimer = setTimeout(() => cell.killStopped(), 2 * stopTimeoutMs);
+      await cell.drain(code);
       cell.stop();
       await cell.ended;
       clearTimeout(stopTimer);

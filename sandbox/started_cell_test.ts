@@ -48,7 +48,7 @@ Deno.test("StartedCell.suspend() stops the process and resume() lets it go on wi
   equal(ended, undefined);
   await cell.resume();
   equal(await underWay, 1);
-  deepEqual([cell.isStale, await call(cell)], [false, 1]);
+  deepEqual([cell.cell.isStale, await call(cell)], [false, 1]);
 });
 
 Deno.test("StartedCell that was suspended past a deadline is stale, and stops without being resumed", async () => {
@@ -59,7 +59,7 @@ Deno.test("StartedCell that was suspended past a deadline is stale, and stops wi
   const underWay = rejects(call(cell, "run", { wallMs: 100 }), { code: "LIMIT_WALL" });
   await cell.suspend();
   await underWay;
-  equal(cell.isStale, true);
+  equal(cell.cell.isStale, true);
   await cell.stop();
   equal((await cell.cell.ended).by, "killed");
 });

@@ -20,7 +20,6 @@ export interface TestingPlugin {
   readonly actions?: readonly string[];
   readonly messagesPerSecond?: number;
   readonly streamWindowChars?: number;
-  readonly signal?: AbortSignal;
 }
 
 export class TestingSandbox implements AsyncDisposable {
@@ -44,7 +43,6 @@ export class TestingSandbox implements AsyncDisposable {
 
   async start(plugin: TestingPlugin): Promise<StartedCell> {
     const { code, actions = ["run"], streamWindowChars = 1_024, messagesPerSecond } = plugin;
-    const { signal = new AbortController().signal } = plugin;
     const packageDir = await Deno.makeTempDir({ dir: this.#folder });
     await Deno.writeTextFile(`${packageDir}/mod.js`, code);
     const own = { read: [packageDir], write: [packageDir] };
@@ -59,7 +57,7 @@ export class TestingSandbox implements AsyncDisposable {
         actions: Object.fromEntries(actions.map((name) => [name, {}])),
         ...{ outputBytesMax: 1_048_576, streamWindowChars, tokenOverheadChars },
       },
-      ...{ verified: Promise.resolve(), signal },
+      ...{ verified: Promise.resolve(), signal: new AbortController().signal },
       onLog: (_source, level, text) => this.logs.push(`${level} ${text}`),
     });
   }

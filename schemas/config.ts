@@ -41,6 +41,9 @@ export const configSchema = z.strictObject({
       .describe("auto: sealed where it works. process: never sealed. sealed: refuse to start without it."),
     lower: z.array(pluginIdSchema).max(10_000).default([])
       .describe("Plugins that the operator runs in the process tier although sealed works."),
+    programsOnNetwork: z.boolean().default(false).describe(
+      "Allow net grants beside run or ffi: such a plugin's programs reach the whole network of this machine.",
+    ),
     awakeMax: count(256, "Cells alive at once."),
     startTimeoutMs: ms(10_000, "From spawn to ready."),
     helloTimeoutMs: ms(1_000, "A connection must present its token in this time."),

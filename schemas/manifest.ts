@@ -110,7 +110,9 @@ export const manifestSchema = z.strictObject({
     policy: z.enum(["never", "on-failure", "always"]).default("on-failure").describe(
       "When to start it again.",
     ),
-    max: z.int().min(0).max(1_000).default(3).describe("Restarts in the window before it is quarantined."),
+    max: z.int().min(0).max(1_000).default(3).describe(
+      "Failures in the window after which it is quarantined; 0 counts as 1.",
+    ),
     windowMs: z.int().min(100).max(86_400_000).default(60_000).describe("The window."),
   }).prefault({}).describe("What happens after the plugin's cell ended by itself."),
   idleMs: z.int().min(100).max(86_400_000).default(60_000)

@@ -25,7 +25,8 @@ const readinessRoute = createRoute({
   operationId: "getReadiness",
   tags: ["health"],
   summary: "Does the kernel take requests",
-  description: "503 also while an enabled plugin that is `critical` is not up; its id is in the detail.",
+  description:
+    "503 also while an enabled plugin that is `critical` is not up, or was rejected; the detail says how many.",
   responses: { 200: json("It does", readinessSchema.meta({ id: "Readiness" })), ...problems("NOT_READY") },
 });
 
@@ -43,13 +44,13 @@ export function registerHealth(app: Api, kernel: ApiKernel): void {
 
 /** Throws NOT_READY. Other requests are served meanwhile: an operator may have to mend it. */
 function checkCriticalPlugins({ plugins }: ApiKernel): void {
-  const missing = plugins.missing();
-  if (missing.length === 0) return;
+  const { length } = plugins.missing();
+  if (length === 0) return;
+  // Anyone may ask, and what is installed is nobody's business without a token.
+  const which = length === 1 ? "1 critical plugin is" : `${length} critical plugins are`;
   throw new ProblemError(
     "NOT_READY",
-    `Cannot serve without critical plugins: ${missing.join(", ")}: not up`,
-    {
-      retryAfterMs: readyRetryMs,
-    },
+    `Cannot serve all there is to be: ${which} not up. See GET /v1/plugins`,
+    { retryAfterMs: readyRetryMs },
   );
 }

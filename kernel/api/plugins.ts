@@ -24,6 +24,8 @@ const cellProblems: readonly ProblemCode[] = [
   "PLUGIN_START_FAILED",
   "PLUGIN_CRASHED",
   "PLUGIN_UNRESPONSIVE",
+  "PLUGIN_UNHEALTHY",
+  "PLUGIN_STOPPED",
   "LIMIT_CPU",
   "LIMIT_MEMORY",
   "LIMIT_DISK",

@@ -86,7 +86,7 @@ export interface CommitmentSink {
    * Deletes what is at and above `index`: it opens records that a crash took from the log, and their indexes are
    * about to be used again. Called once, before the first append.
    */
-  deleteFrom?(index: number): void;
+  deleteFrom(index: number): void;
 }
 
 export interface LedgerDeps {
@@ -144,7 +144,7 @@ export async function openLedger(options: LedgerOptions, deps: LedgerDeps): Prom
     await makeDurableFolder(files, join(folder, "cut"));
     const { signer, checkpoint } = await readIdentity(files, options, deps.randomBytes);
     const scan = await recover(files, folder, signer, checkpoint);
-    deps.commitments.deleteFrom?.(scan.tree.size);
+    deps.commitments.deleteFrom(scan.tree.size);
     const log = await LogWriter.create(files, join(folder, "log"));
     ledger = new FileLedger({ files, options, deps, lock, log, signer, scan });
     if (scan.tree.size === 0) await ledger.appendCreated();

@@ -155,7 +155,7 @@ Deno.test("Ledger.append() fails when the sink does", async () => {
   const save = () => {
     throw new Error("the store is full");
   };
-  await using ledger = await openLedger(options, { ...deps, commitments: { save } });
+  await using ledger = await openLedger(options, { ...deps, commitments: { save, deleteFrom() {} } });
   await assert.rejects(() => ledger.append(accepted("r1")), hasCode("INTERNAL"));
   assert.match(String(fatals), /the store is full/);
 });

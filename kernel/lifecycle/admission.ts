@@ -42,6 +42,8 @@ export class Admission {
   takeOn(installed: Installed<SupervisedCell>, release: Release): void {
     installed.fault = undefined;
     installed.log = this.createLog(release.limits.logBytesPerSecond);
+    // What another package did is not held against this one.
+    if (installed.plugin.release?.digest !== release.digest) installed.breaker.reset();
     installed.plugin.load(release);
     this.quarantines.restore(installed);
   }
@@ -86,6 +88,7 @@ export class Admission {
     this.deps.metrics.pluginAdmitted({ id, actions: Object.keys(scanned.manifest.actions) });
     const release = makeRelease(scanned, this.operatorOf(id), this.deps);
     installed.plugin.revise(release);
+    installed.breaker.reset();
     return release;
   }
 

@@ -43,3 +43,8 @@ export function endedEvent(
       return { type: "plugin.stopped", data: { reason } };
   }
 }
+
+/** What calls get that the end of their cell cuts off: those that the next cell can take are told so. */
+export function stopCodeOf({ reason }: Asked): "PLUGIN_STOPPED" | "PLUGIN_CRASHED" {
+  return reason === "reload" ? "PLUGIN_CRASHED" : "PLUGIN_STOPPED";
+}

@@ -61,11 +61,12 @@ export function bringUp(installed: Installed<SupervisedCell>): void {
   installed.plugin.bringUp();
 }
 
-/** Whether Airlock is not ready because of this plugin. */
+/** Whether Airlock is not ready because of this plugin. One that was rejected serves nobody. */
 export function isMissed({ plugin, scanned, enabled }: Installed<SupervisedCell>): boolean {
-  if (scanned.kind === "rejected" || !enabled) return false;
-  const { critical } = plugin.release?.manifest ?? scanned.manifest;
-  return critical && !plugin.isUp;
+  if (!enabled) return false;
+  const wasCritical = plugin.release?.manifest.critical;
+  if (scanned.kind === "rejected") return wasCritical ?? scanned.isCritical;
+  return (wasCritical ?? scanned.manifest.critical) && !plugin.isUp;
 }
 
 /** Takes what a cell wrote, or told `ctx.log`. */

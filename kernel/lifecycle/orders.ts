@@ -4,7 +4,7 @@
  * Orders of one plugin are carried out one at a time. A choice is durable before it is carried out, and in the
  * ledger before it is answered.
  *
- * - `start` and `load` of a quarantined plugin are refused: `reset` is the order for that, or `unload` and `load`
+ * - `start` and `load` of a quarantined plugin are refused, and change no choice: `reset` is the order for that, or `unload` and `load`
  *   once its files were mended.
  * - `suspend` needs a cell: a plugin that is asleep uses no CPU as it is, and a call would have to wake it only
  *   to be frozen.
@@ -123,7 +123,6 @@ export class Orders<Cell extends SupervisedCell> {
       case "disable":
         return await this.#enable(installed, verb, actor);
       case "reset":
-        // Durable first: a crash after that leaves a plugin that can be started.
         await this.quarantines.lift(id, plugin.name, actor);
         plugin.reset();
         return installed.breaker.reset();
@@ -131,15 +130,21 @@ export class Orders<Cell extends SupervisedCell> {
   }
 
   async #start(installed: Installed<Cell>, verb: "load" | "start", actor: string): Promise<void> {
-    const { plugin } = installed;
-    if (installed.scanned.kind === "rejected" || plugin.state === "unloaded") {
-      await this.admission.reload(installed, actor);
+    const { id, plugin } = installed;
+    if (verb === "start" && !installed.enabled) {
+      throw new ProblemError(
+        "PLUGIN_DISABLED",
+        `Cannot start plugin "${id}": it is disabled. Enable it first`,
+      );
     }
-    this.#choose(installed, { desired: "on-demand" });
+    const isTakenOn = installed.scanned.kind === "rejected" || plugin.state === "unloaded";
+    if (isTakenOn) await this.admission.reload(installed, actor);
+    // What was taken on stays, also where it cannot be started. Of what is loaded a refusal changes nothing.
+    if (isTakenOn) this.#choose(installed, { desired: "on-demand" });
     if (plugin.state === "quarantined" && plugin.refusal !== undefined) throw plugin.refusal;
-    if (verb === "load") return;
-    checkStartable(installed);
-    await plugin.start(actor);
+    if (verb === "start") checkStartable({ ...installed, desired: "on-demand" });
+    this.#choose(installed, { desired: "on-demand" });
+    if (verb === "start") await plugin.start(actor);
   }
 
   async #enable(installed: Installed<Cell>, verb: "enable" | "disable", actor: string): Promise<void> {

@@ -16,30 +16,27 @@
  * @module
  */
 import type { PluginState } from "../../schemas/api.ts";
-import { type ProblemCode, ProblemError } from "../../schemas/problem.ts";
+import { ProblemError } from "../../schemas/problem.ts";
 import {
   type Asked,
   endedEvent,
   failedEvent,
   type PluginEvent,
   startedEvent,
+  stopCodeOf,
   type StopReason,
 } from "./cell_entries.ts";
 import { CellTimers } from "./cell_timers.ts";
 import type { Health } from "./health_watch.ts";
-import { asProblem, conflict } from "./order_problems.ts";
+import { asProblem, conflict, isNotTried } from "./order_problems.ts";
 import { Changes, Patience, type Wait } from "./patience.ts";
-import type { PluginDeps } from "./plugin_deps.ts";
+import type { PluginDeps } from "./supervision_deps.ts";
 import { type PluginFault, type Quarantine, Recovery } from "./recovery.ts";
 import type { Release } from "./release.ts";
 import type { CellEnd, SupervisedCell } from "./supervised_cell.ts";
 import { type LifecycleEvent, transition } from "./transition.ts";
 
-export type { PluginDeps } from "./plugin_deps.ts";
 export type { CellEnd, SupervisedCell } from "./supervised_cell.ts";
-
-/** These fail a start, and are not the plugin's fault. */
-const blameless: ReadonlySet<ProblemCode> = new Set(["QUEUE_FULL", "NOT_READY"]);
 
 export class Plugin<Cell extends SupervisedCell> {
   #state: PluginState = "unloaded";
@@ -49,11 +46,12 @@ export class Plugin<Cell extends SupervisedCell> {
   /** The end of the last cell. A new one waits for it. */
   #ending: Promise<void> = Promise.resolve();
   #order: Promise<unknown> = Promise.resolve();
-  /** The entries of the last start, and of the last end. */
-  #startRecorded: Promise<unknown> = Promise.resolve();
-  #endRecorded: Promise<unknown> = Promise.resolve();
+  /** The last entry: with it all before it are in the ledger. */
+  #recorded: Promise<unknown> = Promise.resolve();
   /** Of the cell that is being ended. */
   #asked: Asked | undefined;
+  /** When the last cell was ready, by the clock that never goes back. */
+  #readyAtMs = 0;
   /** The state that the last start began in. */
   #startedFrom: PluginState = "loaded";
   /** Of the state, and the end of a start. */
@@ -96,7 +94,7 @@ export class Plugin<Cell extends SupervisedCell> {
   /** It takes calls, or would at once: waking up is a part of being asleep. */
   get isUp(): boolean {
     if (this.#state === "starting") return this.#startedFrom === "sleeping";
-    return this.#state === "running" || this.#state === "suspended" || this.#state === "sleeping";
+    return this.#state === "running" || this.#state === "sleeping";
   }
 
   /** Why no call starts it: it was given up, or its manifest leaves that to an operator. */
@@ -114,6 +112,7 @@ export class Plugin<Cell extends SupervisedCell> {
   /** Takes a package on. Only while there is no cell. */
   load(release: Release): void {
     this.#recovery.dropRestart();
+    if (this.#release?.digest !== release.digest) this.#recovery.reset();
     this.#move("load");
     this.#release = release;
     this.loadedAtMs = this.deps.nowMs();
@@ -170,7 +169,7 @@ export class Plugin<Cell extends SupervisedCell> {
     if (this.#state === "quarantined" && this.refusal !== undefined) throw this.refusal;
     this.touch();
     await (this.#ready ?? this.#begin(actor));
-    await this.#startRecorded;
+    await this.#recorded;
   }
 
   /** Starts a critical plugin in the background, in its turn; any other waits for its call. */
@@ -191,9 +190,8 @@ export class Plugin<Cell extends SupervisedCell> {
     this.#recovery.dropRestart();
     const cell = this.#cell;
     if (cell !== undefined) {
-      this.#asked = { reason, actor };
       this.#move("stop");
-      await this.#end(cell);
+      await this.#end(cell, { reason, actor });
     } else if (this.#state === "sleeping" || this.#state === "error") {
       this.#move("stop");
       this.#move("stopped");
@@ -205,8 +203,7 @@ export class Plugin<Cell extends SupervisedCell> {
     const cell = this.#ready;
     if (cell === undefined || cell.cell.callsUnderWay > 0) return;
     this.#timers?.[Symbol.dispose]();
-    this.#asked = { reason, actor: "kernel" };
-    await this.#end(cell);
+    await this.#end(cell, { reason, actor: "kernel" });
   }
 
   /** Takes all CPU from the cell: calls wait until it is resumed. Rejects with CONFLICT where there is none. */
@@ -311,41 +308,41 @@ export class Plugin<Cell extends SupervisedCell> {
       const cell = await this.deps.startCell(release);
       this.#cell = cell;
       this.#asked = undefined;
+      this.#readyAtMs = this.deps.timing.nowMs();
       this.#move("ready");
       this.deps.onCellStarted(isRestart ? "restart" : actor === "kernel" ? "wake" : "operator");
       this.#watch(cell, release);
       // Calls do not wait for it: the ledger keeps the order in which it was asked.
-      this.#startRecorded = this.#record(startedEvent(release), actor);
-      this.deps.track(this.#startRecorded);
+      void this.#record(startedEvent(release), actor);
       return cell;
     } catch (error) {
       const problem = asProblem(error, "start", this.id);
+      if (isNotTried(problem)) {
+        this.#notStarted(problem);
+        throw problem;
+      }
       const recorded = this.#record(failedEvent(problem));
-      this.deps.track(recorded);
-      if (blameless.has(problem.code)) this.#notStarted(problem);
-      else this.#failed(problem);
+      if (problem.code === "ISOLATION_REQUIRED") this.#notStarted(problem);
+      else this.#failed({ cause: problem, isCallsDoing: false }, 0);
       await recorded;
       throw problem;
     }
   }
 
-  /** There was no room for its cell: nothing is held against it. */
-  #notStarted({ code, options }: ProblemError): void {
+  /** There was no room for its cell, or this machine cannot hold it: nothing is held against it. */
+  #notStarted(error: ProblemError): void {
     this.#move("stop");
     this.#move("stopped");
+    const { code, options } = error;
+    if (code === "ISOLATION_REQUIRED") this.#recovery.note(error);
     if (code === "QUEUE_FULL") {
       this.bringUp(options.retryAfterMs ?? this.deps.config.cells.restartBackoffMaxMs);
     }
   }
 
-  #failed(error: ProblemError): void {
+  #failed(end: Pick<CellEnd, "cause" | "isCallsDoing">, livedMs: number): void {
     this.#move("fail");
-    if (this.#release === undefined) return;
-    if (this.#recovery.judge(error, this.#release) !== "quarantine") return;
-    try {
-      // Before anybody can see it.
-      this.#recovery.keepQuarantine();
-    } finally {
+    if (this.#release !== undefined && this.#recovery.isGivenUp(end, livedMs, this.#release)) {
       this.#move("give_up");
     }
   }
@@ -355,25 +352,25 @@ export class Plugin<Cell extends SupervisedCell> {
     while (this.#starting !== undefined) await this.#starting.catch(() => {});
   }
 
-  async #end(cell: Cell): Promise<void> {
-    await cell.stop();
+  async #end(cell: Cell, asked: Asked): Promise<void> {
+    this.#asked = asked;
+    await cell.stop(stopCodeOf(asked));
     await this.#ending;
-    await this.#endRecorded;
+    await this.#recorded;
   }
 
   #watch(cell: Cell, { manifest }: Release): void {
     const { id, deps } = this;
-    this.#ending = cell.cell.ended.then((end) => this.#ended(cell, end));
-    deps.track(this.#ending);
+    const ending = cell.cell.ended.then((end) => this.#ended(cell, end));
+    deps.track(ending);
+    this.#ending = ending.catch(() => {}); // tracked: whoever waits for it asks only whether it is over
     this.health = undefined;
-    this.#timers = new CellTimers({
-      ...{ plugin: id, cell, manifest, config: deps.config, timing: deps.timing },
-      nowMs: () => deps.nowMs(),
+    this.#timers = new CellTimers(deps, {
+      ...{ plugin: id, cell, manifest },
       usedAtMs: () => this.usedAtMs,
       isAwake: () => this.#ready === cell,
       sleep: () => this.inOrder(() => this.sleep("idle")),
       onHealth: (health) => this.health = health,
-      track: (work) => deps.track(work),
     });
   }
 
@@ -383,15 +380,16 @@ export class Plugin<Cell extends SupervisedCell> {
     const asked = this.#asked ?? { reason: "shutdown", actor: "kernel" };
     this.deps.onCellEnded(end.by === "stopped" ? asked.reason : end.by);
     const event = endedEvent(end, asked);
-    this.#endRecorded = this.#record(event, event.type === "plugin.stopped" ? asked.actor : "kernel");
-    this.deps.track(this.#endRecorded);
+    void this.#record(event, event.type === "plugin.stopped" ? asked.actor : "kernel");
     if (this.#state === "stopping") this.#move("stopped");
     else if (this.#asked !== undefined) this.#move("sleep"); // only `sleep` asks for the end of a running one
-    else this.#failed(end.cause);
+    else this.#failed(end, this.deps.timing.nowMs() - this.#readyAtMs);
   }
 
   #record(event: PluginEvent, actor = "kernel"): Promise<unknown> {
-    return this.deps.record({ ...event, actor, plugin: this.name });
+    this.#recorded = this.deps.record({ ...event, actor, plugin: this.name });
+    this.deps.track(this.#recorded);
+    return this.#recorded;
   }
 
   /** The one writer of the state. */

@@ -215,6 +215,7 @@ export class Plugins<Cell extends SupervisedCell> {
       random: () => deps.random(),
       nowMs: () => deps.nowMs(),
       track: (work) => deps.track(work),
+      fatal: (error) => deps.fatal(error),
     });
   }
 }

@@ -44,6 +44,8 @@ export interface PluginsDeps<Cell extends SupervisedCell> extends ReleaseTerms {
   /** Tells the operator what is not as a manifest or the configuration has it. */
   warn(message: string): void;
   track(work: Promise<unknown>): void;
+  /** The kernel can no longer keep its promises: ends the process. */
+  fatal(error: Error): void;
   readPackage(folder: string): Promise<ScannedPlugin>;
   verifyPackage(digest: string): Promise<void>;
 }

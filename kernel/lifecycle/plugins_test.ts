@@ -20,8 +20,18 @@ function scan(id: string, more: Record<string, unknown> = {}, packageDigest = di
   return { kind: "admitted", folder: `/f/${id}`, manifest, digest: packageDigest, packageFolder: "/p" };
 }
 
+interface Options {
+  readonly dev?: boolean;
+  readonly found?: readonly ScannedPlugin[];
+  readonly awakeMax?: number;
+}
+
 /** One life of a kernel over a data folder. */
-function live(dataDir: string, store: Store, { dev = false, found = [scan("echo")] } = {}) {
+function live(
+  dataDir: string,
+  store: Store,
+  { dev = false, found = [scan("echo")], awakeMax = 256 }: Options = {},
+) {
   const cells: FakeCell[] = [];
   const records: LedgerEventInput[] = [];
   const background: Promise<unknown>[] = [];
@@ -35,7 +45,7 @@ function live(dataDir: string, store: Store, { dev = false, found = [scan("echo"
     checkpointBase64: () => "",
   };
   const plugins = new Plugins<FakeCell>({
-    config: configSchema.parse({ dev, cells: { restartBackoffMs: 100 } }),
+    config: configSchema.parse({ dev, cells: { restartBackoffMs: 100, awakeMax } }),
     ...{ tier: "process", dataDir, forbidden: [dataDir], store, timing, metrics: createMetrics() },
     ledger: ledger as Ledger,
     sandbox: {
@@ -50,6 +60,9 @@ function live(dataDir: string, store: Store, { dev = false, found = [scan("echo"
     nowMs: () => 1_000,
     warn: () => {},
     track: (work) => background.push(work),
+    fatal: (error) => {
+      throw error;
+    },
     readPackage: () => Promise.resolve(world.inFolder),
     verifyPackage: () => Promise.resolve(),
   });
@@ -165,6 +178,13 @@ Deno.test("Plugins with --dev neither begins a quarantine nor finds one again", 
   await using life = live(folder.dataDir, folder.store, { dev: true });
   await life.start();
   equal(life.plugins.get("echo").state, "loaded");
+  folder.store.quarantines.delete("echo");
+  for (let crash = 0; crash < 5; crash++) {
+    await life.plugins.act("echo", "start", "token:1");
+    life.cells.at(-1)?.end("crashed");
+    await settle();
+  }
+  deepEqual([life.plugins.get("echo").state, folder.store.quarantines.get("echo")], ["error", undefined]);
 });
 
 Deno.test("Plugins starts critical plugins at once, and misses those that are enabled and not up", async () => {
@@ -221,4 +241,72 @@ Deno.test("Plugins carries out suspend and resume, also of a plugin whose grants
     await plugins.act("echo", verb, "token:1");
   }
   deepEqual([plugins.get("echo").state, plugins.get("echo").pid], ["unloaded", null]);
+});
+
+Deno.test("Plugins leaves the operator's choice as it is where a start is refused", async () => {
+  await using folder = await createFolder();
+  await using life = live(folder.dataDir, folder.store);
+  const { plugins } = life;
+  await life.start();
+  await plugins.act("echo", "stop", "token:1");
+  await plugins.act("echo", "disable", "token:1");
+  await rejects(plugins.act("echo", "start", "token:1"), { code: "PLUGIN_DISABLED" });
+  equal(folder.store.plugins.get("echo")?.desired, "stopped");
+  await plugins.act("echo", "enable", "token:1");
+  await plugins.act("echo", "start", "token:1");
+  await life.crashUntil("quarantined");
+  await plugins.act("echo", "stop", "token:1");
+  for (const verb of ["start", "load"] as const) {
+    await rejects(plugins.act("echo", verb, "token:1"), { code: "PLUGIN_QUARANTINED" });
+  }
+  equal(folder.store.plugins.get("echo")?.desired, "stopped");
+});
+
+Deno.test("Plugins misses a critical plugin that was rejected, until it is disabled", async () => {
+  await using folder = await createFolder();
+  const error = new ProblemError("PLUGIN_REJECTED", "Cannot admit");
+  const reject = (id: string, isCritical: boolean): ScannedPlugin => {
+    return { kind: "rejected", folder: `/f/${id}`, id, isCritical, error };
+  };
+  const found = [reject("gate", true), reject("other", false), scan("echo", { critical: true })];
+  await using life = live(folder.dataDir, folder.store, { found });
+  const { plugins } = life;
+  await life.start();
+  await until(() => plugins.get("echo").state === "running");
+  deepEqual(plugins.missing(), ["gate"]);
+  await plugins.act("gate", "disable", "token:1");
+  deepEqual(plugins.missing(), []);
+  await plugins.act("echo", "suspend", "token:1");
+  deepEqual(plugins.missing(), ["echo"], "who is suspended serves nobody");
+});
+
+Deno.test("Plugins holds nothing against another package than the one that failed", async () => {
+  await using folder = await createFolder();
+  await using life = live(folder.dataDir, folder.store);
+  const { plugins } = life;
+  await life.start();
+  const { breaker, plugin } = plugins.find("echo");
+  for (let call = 0; call < 20; call++) breaker.enter()?.done("failure");
+  equal(breaker.state, "open");
+  life.world.inFolder = scan("echo", {}, otherDigest);
+  await plugins.act("echo", "unload", "token:1");
+  await plugins.act("echo", "load", "token:1");
+  deepEqual([breaker.state, plugin.state], ["closed", "loaded"]);
+});
+
+// Whoever makes way may hang, and with it a call of somebody else's plugin.
+Deno.test("Plugins looks for room for a cell no longer than a start may take", async () => {
+  await using folder = await createFolder();
+  const found = [scan("echo"), scan("other")];
+  await using life = live(folder.dataDir, folder.store, { found, awakeMax: 1 });
+  await life.start();
+  await life.plugins.act("echo", "start", "token:1");
+  const hung = Promise.withResolvers<void>();
+  const hanging = life.plugins.find("echo").plugin.inOrder(() => hung.promise);
+  const failed = rejects(Promise.resolve(life.plugins.find("other").plugin.awake()), /1 plugins are busy/);
+  await settle();
+  await life.timing.pass(10_000);
+  await failed;
+  hung.resolve();
+  await hanging;
 });

@@ -4,8 +4,9 @@
  * A quarantine is of a package: it is found again with the same files, and lifted when other ones are taken on, for
  * what was mended is not what failed. With `--dev` none is begun and none is found again.
  *
- * What a crash leaves: a row without its entry in the ledger, which the next start writes; or a row that was to be
- * lifted, which the next start lifts.
+ * What a crash leaves: a row without its entry in the ledger, which the next start writes; or an entry of a reset
+ * whose row stands still. Then the plugin is quarantined still, and the reset is to be given again; one of other
+ * files is given again by the next start.
  *
  * @module
  */
@@ -38,14 +39,21 @@ export class Quarantines {
   async settle({ id, plugin }: Installed<SupervisedCell>, actor: string): Promise<void> {
     const row = this.deps.store.quarantines.get(id);
     if (row === undefined || plugin.release === undefined) return;
-    if (row.digest !== plugin.release.digest) await this.lift(id, plugin.name, actor);
+    if (row.digest !== plugin.release.digest) await this.#lift(id, plugin.name, actor, row);
     else if (!row.recorded) await this.#record(id, plugin.name, row);
   }
 
   /** Durable, and in the ledger, when it resolves; of a plugin that is not quarantined too. */
   async lift(id: string, name: string, actor: string): Promise<void> {
-    this.deps.store.quarantines.delete(id);
+    await this.#lift(id, name, actor);
+  }
+
+  /** `only` that one, if it is given: another may have begun meanwhile. */
+  async #lift(id: string, name: string, actor: string, only?: Quarantine): Promise<void> {
+    // The entry first: nothing is ever lifted that the ledger does not tell of.
     await this.deps.ledger.append({ type: "plugin.reset", actor, plugin: name, data: {} });
+    const { quarantines } = this.deps.store;
+    if (only === undefined || quarantines.get(id)?.digest === only.digest) quarantines.delete(id);
   }
 
   async #record(id: string, name: string, { code, failures, windowMs, reason }: Quarantine): Promise<void> {

@@ -14,6 +14,7 @@
 import type { PluginState } from "../../schemas/api.ts";
 import type { Config } from "../../schemas/config.ts";
 import { type ProblemCode, ProblemError } from "../../schemas/problem.ts";
+import type { CellEnd } from "./supervised_cell.ts";
 import type { Release } from "./release.ts";
 import { Failures, type Verdict } from "./restart_policy.ts";
 import type { RestartQueue } from "./restart_queue.ts";
@@ -44,6 +45,8 @@ export interface RecoveryDeps {
   nowMs(): number;
   /** Makes a quarantine durable before it returns, then tells the ledger. */
   keepQuarantine(quarantine: Quarantine): void;
+  /** The kernel can no longer keep its promises: ends the process. */
+  fatal(error: Error): void;
 }
 
 export class Recovery {
@@ -61,34 +64,46 @@ export class Recovery {
     private readonly start: (isDue: () => boolean) => Promise<unknown>,
   ) {}
 
-  /** Takes note of a failure, and says what is to become of the plugin; a quarantine is then to be kept. */
-  judge(error: ProblemError, { manifest, digest }: Release): Verdict["kind"] {
-    const { config, timing, random, nowMs } = this.deps;
-    this.lastFault = { error, atMs: nowMs() };
-    // A call that ran out of time ends its cell, and says little of the next one: the breaker judges that.
-    const verdict: Verdict = error.code === "LIMIT_WALL"
-      ? manifest.restart.policy === "never" ? { kind: "call" } : { kind: "restart", afterMs: 0 }
-      : this.#failures.judge(manifest.restart, config, timing.nowMs(), random());
-    this.#verdict = verdict;
-    if (verdict.kind === "restart") this.startAfter(verdict.afterMs, manifest.critical);
-    if (verdict.kind === "quarantine") {
-      const { failures } = verdict;
-      const { windowMs } = manifest.restart;
-      this.#quarantine = {
-        digest,
-        code: error.code,
-        reason: error.message,
-        failures,
-        windowMs,
-        atMs: nowMs(),
-      };
-    }
-    return verdict.kind;
+  /** Keeps why it did not start, where that is nothing to judge. */
+  note(error: ProblemError): void {
+    this.lastFault = { error, atMs: this.deps.nowMs() };
   }
 
-  /** The quarantine is durable when this returns. */
-  keepQuarantine(): void {
-    if (this.#quarantine !== undefined) this.deps.keepQuarantine(this.#quarantine);
+  /**
+   * Takes note of a failure; says whether the plugin is given up, and its quarantine is then durable. `livedMs` is
+   * how long its cell had lived, 0 where none started.
+   */
+  isGivenUp(
+    { cause: error, isCallsDoing }: Pick<CellEnd, "cause" | "isCallsDoing">,
+    livedMs: number,
+    { manifest, digest }: Release,
+  ): boolean {
+    const { config, timing, random, nowMs } = this.deps;
+    const { critical, restart } = manifest;
+    this.note(error);
+    const isOurs = error.code === "INTERNAL";
+    // Whoever may call could have it given up, if that counted: the breaker judges calls.
+    const verdict: Verdict = isCallsDoing
+      ? restart.policy === "never" ? { kind: "call" } : { kind: "restart", afterMs: 0 }
+      : this.#failures.judge(restart, config, { nowMs: timing.nowMs(), livedMs, isOurs, random: random() });
+    this.#verdict = verdict;
+    if (verdict.kind === "restart") this.startAfter(verdict.afterMs, critical);
+    if (verdict.kind !== "quarantine") return false;
+    const { failures } = verdict;
+    const { code, message: reason } = error;
+    return this.#keep({ digest, code, reason, failures, windowMs: restart.windowMs, atMs: nowMs() });
+  }
+
+  /** Where a quarantine cannot be kept, the next life of the kernel would know nothing of it: this one ends. */
+  #keep(quarantine: Quarantine): boolean {
+    try {
+      this.deps.keepQuarantine(quarantine);
+      this.#quarantine = quarantine;
+      return true;
+    } catch (cause) {
+      this.deps.fatal(new Error(`Cannot keep the quarantine of plugin "${this.id}"`, { cause }));
+      return false;
+    }
   }
 
   /** Takes up a quarantine that was begun in an earlier life of the kernel, or before the plugin was unloaded. */
@@ -145,6 +160,6 @@ export class Recovery {
     }
     if (state !== "error" || this.#verdict?.kind !== "operator") return undefined;
     const why = `it failed (${this.lastFault?.error.code}) and its manifest asks for no restart`;
-    return new ProblemError("PLUGIN_CRASHED", `${cannot}: ${why}. Start it: POST /v1/plugins/${id}/start`);
+    return new ProblemError("PLUGIN_STOPPED", `${cannot}: ${why}. Start it: POST /v1/plugins/${id}/start`);
   }
 }

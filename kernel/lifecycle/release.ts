@@ -60,6 +60,7 @@ export function makeRelease(
     dataFolder,
     forbidden,
   });
+  checkNetwork(manifest.id, grants, config);
   const grantsChars = JSON.stringify(grants).length;
   if (grantsChars > grantsCharsMax) {
     const state = `they have ${grantsChars} characters, and at most ${grantsCharsMax} fit into the ledger`;
@@ -74,6 +75,17 @@ export function makeRelease(
     limits: capLimits(manifest.limits, config.limits),
     isolation: isolationOf(manifest.id, { config, tier }),
   };
+}
+
+/** Deno checks what its own code connects to. A program, or a library, has the network that it is in. */
+function checkNetwork(id: string, grants: Grants, { cells }: Config): void {
+  if (cells.programsOnNetwork || !grantsNeedSealed(grants) || grants.net.length === 0) return;
+  const what = grants.run.length > 0 ? "run" : "ffi";
+  throw new ProblemError(
+    "GRANT_REFUSED",
+    `Cannot grant plugin "${id}" ${what} beside net: its programs would reach every address that this machine ` +
+      'does. Grant one of them, or set "cells": { "programsOnNetwork": true }',
+  );
 }
 
 /** The tier that a plugin's next cell gets. */

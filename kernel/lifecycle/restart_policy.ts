@@ -3,9 +3,13 @@
  *
  * Such an end is a **failure**. Failures within the manifest's window are counted; when there are as many as
  * `restart.max` (at least one), the plugin is given up and quarantined. Before that the kernel starts it again
- * after a pause that doubles with each failure in the window, or leaves it to an operator where the manifest says
- * `never`. `on-failure` and `always` are the same here: a cell that ends by itself has failed, whatever its exit
+ * after a pause, or leaves it to an operator where the manifest says `never`. `on-failure` and `always` are the same here: a cell that ends by itself has failed, whatever its exit
  * code.
+ *
+ * The pause doubles with each failure in a row, whatever the window: a manifest is the plugin's word, and must not
+ * be able to ask for a crash loop without a pause. A cell that lived as long as the longest pause ends the row.
+ *
+ * A fault that is Airlock's own has its pause, and is not counted.
  *
  * With `--dev` nobody is quarantined, because a file that is being written is broken again and again: the pause
  * stays the shortest, and in place of a quarantine the plugin rests until its next call.
@@ -33,27 +37,44 @@ export type Verdict =
   | { readonly kind: "call" }
   | { readonly kind: "quarantine"; readonly failures: number };
 
+export interface Failure {
+  /** Never goes back. */
+  readonly nowMs: number;
+  /** How long its cell had lived; 0 where none started. */
+  readonly livedMs: number;
+  /** Airlock's own fault. */
+  readonly isOurs: boolean;
+  /** From 0 to 1. */
+  readonly random: number;
+}
+
 /** The failures of one plugin. */
 export class Failures {
   #atMs: number[] = [];
+  #inARow = 0;
 
-  /** Takes note of one, and says what to do. `random` is from 0 to 1. `nowMs` never goes back. */
+  /** Takes note of one, and says what to do. */
   judge(
     { policy, max, windowMs }: Manifest["restart"],
     terms: RestartTerms,
-    nowMs: number,
-    random: number,
+    { nowMs, livedMs, isOurs, random }: Failure,
   ): Verdict {
+    this.#inARow = livedMs >= terms.cells.restartBackoffMaxMs ? 1 : this.#inARow + 1;
+    const restart = {
+      kind: "restart",
+      afterMs: backoffMs(terms.dev ? 1 : this.#inARow, terms, random),
+    } as const;
+    if (isOurs) return policy === "never" ? { kind: "call" } : restart;
     const failuresMax = Math.max(1, max);
     this.#atMs = [...this.#atMs.filter((atMs) => nowMs - atMs < windowMs), nowMs].slice(-failuresMax);
     const failures = this.#atMs.length;
     if (failures >= failuresMax) return terms.dev ? { kind: "call" } : { kind: "quarantine", failures };
-    if (policy === "never") return { kind: "operator" };
-    return { kind: "restart", afterMs: backoffMs(terms.dev ? 1 : failures, terms, random) };
+    return policy === "never" ? { kind: "operator" } : restart;
   }
 
   forget(): void {
     this.#atMs = [];
+    this.#inARow = 0;
   }
 }
 

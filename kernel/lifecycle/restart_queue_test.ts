@@ -64,8 +64,8 @@ Deno.test("RestartQueue frees the place of one that failed", async () => {
 Deno.test("RestartQueue does not run what was cancelled, and keeps no timer for it", async () => {
   const { timing, begun, add } = create(1);
   const cancel = add("a", 100);
-  cancel();
-  cancel();
+  cancel?.();
+  cancel?.();
   deepEqual(timing.pendingMs, []);
   await timing.pass(1_000);
   deepEqual(begun, []);

@@ -15,6 +15,8 @@ export interface CellEnd {
   /** Calls that were under way. */
   readonly calls: number;
   readonly by: "killed" | "stopped" | "crashed";
+  /** Calls under way were its cause, and were told so: the breaker judges that, and no plugin is given up for it. */
+  readonly isCallsDoing: boolean;
 }
 
 export interface SupervisedCell {
@@ -33,6 +35,9 @@ export interface SupervisedCell {
   health(timeoutMs: number): Promise<string | undefined>;
   /** Ends it at once, because of `problem`. */
   kill(problem: ProblemError): void;
-  /** Drain → stop → kill, each with its deadline; also of a suspended one. Resolves at the end of the process. */
-  stop(): Promise<void>;
+  /**
+   * Drain → stop → kill, each with its deadline; also of a suspended one. Calls that are cut off get `code`.
+   * Resolves at the end of the process.
+   */
+  stop(code?: "PLUGIN_STOPPED" | "PLUGIN_CRASHED"): Promise<void>;
 }

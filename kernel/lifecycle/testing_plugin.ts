@@ -28,6 +28,8 @@ export class FakeCell implements SupervisedCell {
   isStopping = false;
   isSuspended = false;
   isStale = false;
+  /** For the calls that its stop cut off. */
+  stopCode: ProblemError["code"] | undefined;
   /** What its health function says. */
   health: (timeoutMs: number) => Promise<string | undefined> = () => Promise.resolve(undefined);
   readonly #ended = Promise.withResolvers<CellEnd>();
@@ -56,9 +58,10 @@ export class FakeCell implements SupervisedCell {
     this.end("killed", code);
   }
 
-  async stop(): Promise<void> {
+  async stop(code: "PLUGIN_STOPPED" | "PLUGIN_CRASHED" = "PLUGIN_STOPPED"): Promise<void> {
     this.isStopping = true;
-    if (this.isSuspended) this.end("killed", "PLUGIN_STOPPED");
+    this.stopCode = code;
+    if (this.isSuspended) this.end("killed", code);
     else if (this.stopsAtOnce) this.end("stopped");
     await this.#ended.promise;
   }
@@ -69,11 +72,12 @@ export class FakeCell implements SupervisedCell {
     if (!this.isAlive) throw (await this.#ended.promise).cause;
   }
 
-  end(by: CellEnd["by"], code: ProblemError["code"] = "PLUGIN_CRASHED"): void {
+  end(by: CellEnd["by"], code: ProblemError["code"] = "PLUGIN_CRASHED", isCallsDoing = false): void {
     if (!this.isAlive) return;
     this.isAlive = false;
     const signal = by === "stopped" ? null : "SIGKILL";
-    this.#ended.resolve({ cause: new ProblemError(code, "Cannot call"), exitCode: 9, signal, calls: 2, by });
+    const cause = new ProblemError(code, "Cannot call");
+    this.#ended.resolve({ cause, exitCode: 9, signal, calls: 2, by, isCallsDoing });
   }
 }
 
@@ -130,7 +134,8 @@ export function createPlugin(
   const config = configSchema.parse({ dev, cells: { restartBackoffMs: 100, healthFailuresMax: 2 } });
   const kept: Quarantine[] = [];
   /** Entries are durable once this resolves. */
-  const disk = { isFree: Promise.resolve() };
+  const disk = { isFree: Promise.resolve(), isBroken: false };
+  const fatal: Error[] = [];
   /** Thrown at a call that waited. */
   const forbidden: { by: ProblemError | undefined } = { by: undefined };
   const plugin = new Plugin<FakeCell>("echo", {
@@ -145,6 +150,7 @@ export function createPlugin(
       if (forbidden.by !== undefined) throw forbidden.by;
     },
     keepQuarantine(quarantine) {
+      if (disk.isBroken) throw new Error("the disk is broken");
       equal(plugin.state, "error", "durable before it can be seen");
       kept.push(quarantine);
     },
@@ -152,10 +158,11 @@ export function createPlugin(
     random: () => 1,
     nowMs: () => clock.nowMs,
     track: (work) => background.push(work),
+    fatal: (error) => fatal.push(error),
   });
   plugin.load(releaseOf("1.0.0", { idleMs, ...manifest }));
   return {
-    ...{ plugin, cells, starts, events, records, clock, timing, kept, forbidden, disk },
+    ...{ plugin, cells, starts, events, records, clock, timing, kept, forbidden, disk, fatal },
     types: () => records.map(({ type }) => type),
     /** The start number `index`, from 0, once it was asked for. */
     start: (index = starts.length) => fakes.at(index),

@@ -49,6 +49,8 @@ export type ReadPackageResult =
     ok: false;
     /** The manifest's id, if it has a valid one. */
     id: string | undefined;
+    /** The manifest says so, where that much can be read. */
+    isCritical: boolean;
     /** PLUGIN_REJECTED, with every fault. */
     error: ProblemError;
   };
@@ -62,11 +64,13 @@ const notPackaged = new Set(["SHA256SUMS", "SHA256SUMS.sig", ".git", ".hg", ".jj
 /** Reads and judges the package in `folder`. Rejects only for a bug. */
 export async function readPackage(folder: string, options: ReadPackageOptions): Promise<ReadPackageResult> {
   const { files, paths, faults } = await readFiles(folder, options);
-  if (paths === undefined) return { ok: false, id: undefined, error: rejection(folder, faults) };
+  if (paths === undefined) {
+    return { ok: false, id: undefined, isCritical: false, error: rejection(folder, faults) };
+  }
   const judged = judgeManifest(files, paths, options.hostVersion);
   const all = [...judged.faults, ...faults];
   if (judged.manifest === undefined || all.length > 0) {
-    return { ok: false, id: judged.id, error: rejection(folder, all) };
+    return { ok: false, id: judged.id, isCritical: judged.isCritical, error: rejection(folder, all) };
   }
   return { ok: true, package: { manifest: judged.manifest, files, digest: packageDigestOf(files) } };
 }
@@ -118,6 +122,7 @@ async function readFiles(folder: string, limits: PackageLimits): Promise<FilesRe
 
 interface Judgement {
   id: string | undefined;
+  isCritical: boolean;
   manifest: Manifest | undefined;
   faults: Fault[];
 }
@@ -130,29 +135,29 @@ function judgeManifest(
   const file = files.find(({ path }) => path === manifestPath);
   if (file === undefined) {
     // It is there and could not be read: that fault has been found already.
-    if (paths.has(manifestPath)) return { id: undefined, manifest: undefined, faults: [] };
+    if (paths.has(manifestPath)) return { id: undefined, isCritical: false, manifest: undefined, faults: [] };
     const nearest = nearestName(manifestPath, paths);
     const guess = nearest === undefined ? "" : `; is "${nearest}" meant to be it?`;
     const message = `There is no manifest, ${manifestPath}${guess}`;
-    return { id: undefined, manifest: undefined, faults: [{ path: "", message }] };
+    return { id: undefined, isCritical: false, manifest: undefined, faults: [{ path: "", message }] };
   }
   const text = decodeManifest(file.bytes);
   if (text === undefined) {
     const message = `The manifest, ${manifestPath}, must be UTF-8 and at most ${documentLengthMax} bytes`;
-    return { id: undefined, manifest: undefined, faults: [{ path: "", message }] };
+    return { id: undefined, isCritical: false, manifest: undefined, faults: [{ path: "", message }] };
   }
-  const { id, airlock } = glanceAtManifest(text);
+  const { id, isCritical, airlock } = glanceAtManifest(text);
   const hostFault = airlock === undefined ? undefined : faultOfHost(airlock, hostVersion);
   const document = parseDocument(manifestSchema, text, { what: `manifest "${manifestPath}"` });
   if (!document.ok) {
     // A manifest for another version of Airlock may well have keys that this one does not know.
     const faults = hostFault === undefined ? [] : [{ path: "/airlock", message: hostFault }];
-    return { id, manifest: undefined, faults: [...faults, ...document.faults] };
+    return { id, isCritical, manifest: undefined, faults: [...faults, ...document.faults] };
   }
   const { value: manifest, faultAt } = document;
   const faults = faultsOfManifest(manifest, paths).map(({ path, message }) => faultAt(path, message));
   if (hostFault !== undefined) faults.unshift(faultAt(["airlock"], hostFault));
-  return { id, manifest, faults };
+  return { id, isCritical, manifest, faults };
 }
 
 function decodeManifest(bytes: Uint8Array): string | undefined {
@@ -165,14 +170,17 @@ function decodeManifest(bytes: Uint8Array): string | undefined {
   }
 }
 
-/** The two keys that matter even when the rest is wrong. */
-function glanceAtManifest(text: string): { id: string | undefined; airlock: string | undefined } {
+/** The keys that matter even when the rest is wrong. */
+function glanceAtManifest(
+  text: string,
+): { id: string | undefined; isCritical: boolean; airlock: string | undefined } {
   const { root, sound } = parseJsoncTree(text);
   const value = root !== undefined && sound ? valueOf(root) : null;
   const fields = typeof value === "object" && value !== null && !Array.isArray(value) ? value : {};
   const id = pluginIdSchema.safeParse(fields.id);
   return {
     id: id.success ? id.data : undefined,
+    isCritical: fields.critical === true,
     airlock: versionRangeSchema.safeParse(fields.airlock).data,
   };
 }

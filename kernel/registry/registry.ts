@@ -32,6 +32,8 @@ export interface RejectedPlugin {
   folder: string;
   /** The manifest's id where it can be read and is free, else one made from the folder's name. */
   id: string;
+  /** Its manifest says so, where that much can be read. */
+  isCritical: boolean;
   /** PLUGIN_REJECTED, with every fault. */
   error: ProblemError;
 }
@@ -71,7 +73,7 @@ export async function readOne(
   deps: Pick<RegistryDeps, "store" | keyof ReadPackageOptions>,
 ): Promise<ScannedPlugin> {
   const result = await readPackage(folder, deps);
-  if (!result.ok) return rejected(folder, result.error, result.id);
+  if (!result.ok) return rejected(folder, result.error, result);
   const { manifest, digest } = result.package;
   try {
     return {
@@ -84,7 +86,10 @@ export async function readOne(
   } catch (error) {
     if (!isSystemError(error)) throw error;
     const fault = { path: "", message: `The package cannot be stored: ${error.message}` };
-    return rejected(folder, rejection(folder, [fault]), manifest.id);
+    return rejected(folder, rejection(folder, [fault]), {
+      id: manifest.id,
+      isCritical: manifest.critical,
+    });
   }
 }
 
@@ -105,14 +110,14 @@ async function listPluginFolders(folder: string): Promise<string[]> {
 }
 
 function claimId(plugin: AdmittedPlugin, holders: Map<string, string>): ScannedPlugin {
-  const { folder, manifest: { id } } = plugin;
+  const { folder, manifest: { id, critical: isCritical } } = plugin;
   const holder = holders.get(id);
   if (holder === undefined) {
     holders.set(id, folder);
     return plugin;
   }
   const message = `The id "${id}" is already that of "${holder}"`;
-  return rejected(folder, rejection(folder, [{ path: "/id", message }]), id);
+  return rejected(folder, rejection(folder, [{ path: "/id", message }]), { id, isCritical });
 }
 
 /** Gives rejected plugins ids that nobody has: their own, their folder's, their folder's with a number. */
@@ -128,8 +133,12 @@ function withUniqueIds(plugins: ScannedPlugin[], holders: ReadonlyMap<string, st
   });
 }
 
-function rejected(folder: string, error: ProblemError, id = idFromFolder(folder)): RejectedPlugin {
-  return { kind: "rejected", folder, id, error };
+function rejected(
+  folder: string,
+  error: ProblemError,
+  { id = idFromFolder(folder), isCritical = false }: { id?: string | undefined; isCritical?: boolean } = {},
+): RejectedPlugin {
+  return { kind: "rejected", folder, id, isCritical, error };
 }
 
 function rejectedUnread(folder: string, pluginsMax: number): RejectedPlugin {

@@ -212,3 +212,16 @@ Deno.test("scanPluginFolders() needs read of the folders and write of the data f
     assert.deepEqual([...Deno.readDirSync(`${data}/packages`)], []);
   });
 });
+
+Deno.test("readOne() tells of a package it rejects whether its manifest calls it critical", async () => {
+  await withStore(async (plugins, store) => {
+    for (const critical of [true, false]) {
+      const folder = `${plugins}/${critical}`;
+      await Deno.mkdir(folder);
+      await Deno.writeTextFile(`${folder}/plugin.jsonc`, JSON.stringify({ id: "gate", critical, typo: 1 }));
+      const scanned = await readOne(folder, { ...options, store });
+      assert.ok(scanned.kind === "rejected");
+      assert.deepEqual([scanned.id, scanned.isCritical], ["gate", critical]);
+    }
+  });
+});

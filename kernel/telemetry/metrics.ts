@@ -10,7 +10,7 @@
 import type { ProblemCode } from "../../schemas/problem.ts";
 import { Exposition, expositionType, type NumberSeries } from "./exposition.ts";
 
-export const cellStartReasons = ["operator", "wake", "restart", "reload", "per-call"] as const;
+export const cellStartReasons = ["operator", "wake", "restart"] as const;
 export type CellStartReason = (typeof cellStartReasons)[number];
 
 export const cellEndReasons = [
@@ -19,7 +19,6 @@ export const cellEndReasons = [
   "shutdown",
   "reload",
   "per-call",
-  "failed",
   "crashed",
   "killed",
 ] as const;
@@ -80,7 +79,12 @@ export function createMetrics(): Metrics {
   }
 
   return {
-    pluginAdmitted: calls.admit,
+    pluginAdmitted(plugin) {
+      const isNew = calls.plugin(plugin.id) === other;
+      calls.admit(plugin);
+      // A breaker is closed until it says otherwise.
+      if (isNew) families.breakers.labels(calls.plugin(plugin.id)).set(breakerValues.closed);
+    },
     requestEnded({ route, method, status }) {
       const boundMethod = methods.has(method) ? method : other;
       const boundStatus = Number.isInteger(status) && status >= 100 && status < 600 ? status : other;

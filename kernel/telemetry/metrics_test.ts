@@ -47,6 +47,7 @@ Deno.test("Metrics counts names that no admitted manifest holds as other", () =>
 Deno.test("Metrics shows requests, cells, refusals and the ledger", () => {
   const metrics = createMetrics();
   metrics.pluginAdmitted({ id: "hello", actions: ["greet"] });
+  assert.equal(samples(metrics).get('airlock_breaker_state{plugin="hello"}'), 0, "before it ever changed");
   metrics.requestEnded({ route: "/p/:id/ *", method: "GET", status: 404 });
   metrics.cellStarted({ plugin: "hello", reason: "operator" });
   metrics.cellEnded({ plugin: "hello", reason: "idle" });

@@ -11,7 +11,7 @@
 import type { Config } from "../../schemas/config.ts";
 import type { CellDescription } from "../../schemas/warden_protocol.ts";
 import { sealedTemporaryDir } from "./bubblewrap.ts";
-import type { CellProcesses } from "./cell_processes.ts";
+import type { CellProcesses, TemporaryUse } from "./cell_processes.ts";
 import { CellWatch, megabyte, runtimeOwn, type Verdict } from "./cell_watch.ts";
 import type { CellGroup } from "./cgroup.ts";
 import { type FolderMeasure, measureFolder } from "./folder_use.ts";
@@ -50,12 +50,13 @@ export class CellMonitor implements Disposable {
   #lookDueMs = 0;
   #looks = 0;
   #descriptorsAtMs = 0;
-  #temporaryBytes = 0;
+  #temporary: TemporaryUse = { bytes: 0, files: 0 };
   #usedSinceTurn = true;
   #usedSinceScan = true;
   #scanDueMs = 0;
   #isScanning = false;
   #isStopped = false;
+  #looksAwake = 0;
 
   constructor(private readonly options: CellMonitorOptions, nowMs: number) {
     const { config, cores, description } = options;
@@ -74,30 +75,37 @@ export class CellMonitor implements Disposable {
     if (seen === undefined) return undefined;
     // What its share of CPU fills by meanwhile is reckoned at the next look.
     const isOverdue = nowMs - this.#descriptorsAtMs >= descriptorsMs;
-    if (seen.isUnchanged && this.#isSettled && !isOverdue) return undefined;
+    if (seen.isUnchanged && !seen.isUncountable && this.#isSettled && !isOverdue) return undefined;
     const isFirst = this.#looks++ === 0;
     const isActive = isFirst || seen.usedMs > 0;
     this.#usedSinceTurn ||= isActive;
     this.#usedSinceScan ||= isActive;
     if (isFirst) this.#enterGroup();
-    // A process that escaped the signal while it was being started.
-    if (this.#isStopped && isActive) processes.stop();
+    if (this.#isStopped && seen.usedMs > 0) {
+      this.#looksAwake++;
+      // A process that escaped the signal while it was being started.
+      processes.stop();
+    }
     const areDescriptorsDue = isTurn && this.#usedSinceTurn || this.watch.isSuspicious || isOverdue;
     if (areDescriptorsDue) this.#descriptorsAtMs = nowMs;
     const verdict = this.watch.judge({
       usedMs: seen.usedMs,
       elapsedMs: nowMs - this.#lookedAtMs,
       threads: seen.threads,
+      isUncountable: seen.isUncountable,
+      looksAwake: this.#looksAwake,
       memoryBytes: this.#memoryBytes(seen.rssBytes, isActive || areDescriptorsDue),
       ...(areDescriptorsDue ? this.#descriptors() : {}),
     });
     this.#lookedAtMs = nowMs;
     this.#applyNiceness();
     if (processes.pids.length > 1) {
-      this.#lookDueMs = nowMs + Math.min(pauseMsMax, (performance.now() - startedMs) * partOfTime);
+      const endedMs = performance.now();
+      this.#lookDueMs = endedMs + Math.min(pauseMsMax, (endedMs - startedMs) * (partOfTime - 1));
     }
     const crossed = areDescriptorsDue ? group?.crossed : undefined;
-    return verdict ?? (crossed === undefined ? undefined : this.crossedInGroup(crossed));
+    return verdict ?? this.#judgeTemporaryFiles() ??
+      (crossed === undefined ? undefined : this.crossedInGroup(crossed));
   }
 
   /** Whether there is nothing that the last look left to be done. */
@@ -116,12 +124,18 @@ export class CellMonitor implements Disposable {
   #memoryBytes(rssBytes: number, isDue: boolean): number {
     const { description, processes } = this.options;
     if (isDue && description.tier === "sealed") {
-      this.#temporaryBytes = processes.temporaryBytes(sealedTemporaryDir) ?? this.#temporaryBytes;
+      this.#temporary = processes.temporaryUse(sealedTemporaryDir) ?? this.#temporary;
     }
-    const bytesMax = this.watch.memoryBytesMax - this.#temporaryBytes;
+    const bytesMax = this.watch.memoryBytesMax - this.#temporary.bytes;
     // All pages are in it, but not the page tables: those grow where a cell is active.
-    if (!isDue && rssBytes + rssSlackBytes <= bytesMax) return this.#temporaryBytes;
-    return processes.memoryBytes(bytesMax) + this.#temporaryBytes;
+    if (!isDue && rssBytes + rssSlackBytes <= bytesMax) return this.#temporary.bytes;
+    return processes.memoryBytes(bytesMax) + this.#temporary.bytes;
+  }
+
+  /** Their size was judged as memory. */
+  #judgeTemporaryFiles(): Verdict | undefined {
+    const { files } = this.#temporary;
+    return this.watch.judgeFolder({ name: "temporary folder", bytes: 0, files, fault: undefined });
   }
 
   #descriptors(): { descriptors: number | "unreadable"; connections?: number } {
@@ -169,6 +183,7 @@ export class CellMonitor implements Disposable {
 
   resume(): void {
     this.#isStopped = false;
+    this.#looksAwake = 0;
     this.options.processes.resume();
   }
 
@@ -185,13 +200,14 @@ export class CellMonitor implements Disposable {
       bytesMax: limits.diskMb * megabyte,
       filesMax: limits.files,
       processes: processes.pids,
+      mapping: processes.hasPrograms ? processes.pids : [],
       pace,
       signal: this.#closing.signal,
     };
     const data = await measureFolder(dataDir, bounds);
     const temporary: FolderMeasure | undefined = temporaryDir === undefined
       ? undefined
-      : await measureFolder(temporaryDir, { ...bounds, processes: [] });
+      : await measureFolder(temporaryDir, { ...bounds, processes: [], mapping: [] });
     const files = data.files + (temporary?.files ?? 0);
     const pauseMs = Math.min(config.diskScanMs, Math.max(folderScanMsMin, files / filesPerMs));
     this.#scanDueMs = performance.now() + pauseMs;

@@ -17,7 +17,9 @@ import { statfsSync } from "node:fs";
 import { setPriority } from "node:os";
 import {
   childrenOf,
+  endedStates,
   innermostChild,
+  isThreadAlive,
   type ProcessStat,
   programOf,
   proportionalPageBytes,
@@ -47,10 +49,21 @@ export interface ProcessesLook {
   readonly threads: number;
   /** With the files that are mapped in. */
   readonly rssBytes: number;
+  /** A process's first thread has ended and others live: memory and descriptors read as those of none. */
+  readonly isUncountable: boolean;
   /** All is as it was at the last look: not even a page of memory is another. */
   readonly isUnchanged: boolean;
 }
 
+/** Of a sealed cell's temporary folder: it is memory. */
+export interface TemporaryUse {
+  /** With what the system itself keeps of each file. */
+  readonly bytes: number;
+  readonly files: number;
+}
+
+/** An empty file in memory: its inode and its name. */
+const bytesOfFile = 1_024;
 /** A list that grows faster than this many rounds of stopping is that of a cell over its threads. */
 const stopRoundsMax = 100;
 /** A process that is being started is a copy of Deno's for about this long. */
@@ -86,6 +99,11 @@ export class CellProcesses implements Disposable {
     return this.#pid;
   }
 
+  /** Whether there may be others than Deno's. */
+  get hasPrograms(): boolean {
+    return this.#hasMore;
+  }
+
   /** Those of the last look. */
   get pids(): number[] {
     return [...this.#processes.keys()];
@@ -102,7 +120,8 @@ export class CellProcesses implements Disposable {
     const isListed = isThorough || this.#hasMore;
     if (stat === this.#processes.get(pid) && !isListed) {
       this.#applyNice(stat);
-      return { usedMs: 0, threads: stat.threads, rssBytes: stat.rssBytes, isUnchanged: true };
+      const { threads, rssBytes } = stat;
+      return { usedMs: 0, threads, rssBytes, isUncountable: isUncountable(pid, stat), isUnchanged: true };
     }
     const { wrapper, listed } = isListed ? this.#list(pid, stat) : alone(pid, stat);
     // Nobody granted them: a flaw in the runtime did. They count all the same.
@@ -111,6 +130,7 @@ export class CellProcesses implements Disposable {
     let allMs = wrapper?.reapedMs ?? 0;
     let threads = 0;
     let rssBytes = 0;
+    let hidesUse = false;
     for (const [id, process] of listed) {
       const before = this.#processes.get(id);
       const isKnown = before?.startedTicks === process.startedTicks;
@@ -118,12 +138,13 @@ export class CellProcesses implements Disposable {
       allMs += process.ownMs + process.reapedMs;
       threads += process.threads;
       rssBytes += process.rssBytes;
+      hidesUse ||= isUncountable(id, process);
     }
     this.#processes = listed;
     const usedMs = Math.max(ownMs, allMs - this.#reportedMs);
     this.#reportedMs += usedMs;
     this.#applyNice(stat);
-    return { usedMs, threads, rssBytes, isUnchanged: false };
+    return { usedMs, threads, rssBytes, isUncountable: hidesUse, isUnchanged: false };
   }
 
   /** All processes but the wrapper. A parent comes before its children, so that no time is counted twice. */
@@ -139,8 +160,8 @@ export class CellProcesses implements Disposable {
       const stat = listed.get(id) ?? readStat(id, units);
       if (stat === undefined) continue;
       listed.set(id, stat);
-      if (hasEnded(stat)) continue;
-      threads += stat.threads;
+      // Of one that has ended, too: it may do so between the two reads.
+      if (!hasEnded(stat)) threads += stat.threads;
       if (threads > threadsMax) break;
       for (const thread of stat.threads === 1 ? [id] : threadsOf(id)) {
         for (const child of childrenOf(id, thread)) ids.add(child);
@@ -185,10 +206,11 @@ export class CellProcesses implements Disposable {
   }
 
   /** What is in a sealed cell's folder in memory, or `undefined` when that cannot be read. */
-  temporaryBytes(folder: string): number | undefined {
+  temporaryUse(folder: string): TemporaryUse | undefined {
     try {
-      const { blocks, bfree, bsize } = statfsSync(`/proc/${this.#pid}/root${folder}`);
-      return (blocks - bfree) * bsize;
+      const { blocks, bfree, bsize, files, ffree } = statfsSync(`/proc/${this.#pid}/root${folder}`);
+      const used = files - ffree;
+      return { bytes: (blocks - bfree) * bsize + used * bytesOfFile, files: used };
     } catch {
       return undefined;
     }
@@ -280,8 +302,13 @@ function alone(pid: number, stat: ProcessStat) {
   return { wrapper: undefined, listed: new Map([[pid, stat]]) };
 }
 
-function hasEnded({ state }: ProcessStat): boolean {
-  return state === "Z" || state === "X";
+function hasEnded({ state, threads }: ProcessStat): boolean {
+  return threads <= 1 && endedStates.has(state);
+}
+
+function isUncountable(pid: number, { state, threads }: ProcessStat): boolean {
+  return threads > 1 && endedStates.has(state) &&
+    threadsOf(pid).some((thread) => isThreadAlive(pid, thread));
 }
 
 function sendSignal(pid: number, signal: Deno.Signal): void {

@@ -54,6 +54,10 @@ export interface Look {
   readonly usedMs: number;
   readonly elapsedMs: number;
   readonly threads: number;
+  /** A process hides what it uses: its first thread has ended, others live. */
+  readonly isUncountable?: boolean;
+  /** Since it was suspended: looks that found it using CPU time. */
+  readonly looksAwake?: number;
   /** All processes and the temporary folder in memory. */
   readonly memoryBytes?: number;
   /** `unreadable` when that of a living process cannot be read. */
@@ -85,6 +89,8 @@ export interface CellWatchOptions {
 
 /** A figure that may be crossed for a moment must be crossed at this many looks in a row. */
 const looksInARow = 2;
+/** A thread that is in the system stops when it comes out of it, and its last time is told in ticks. */
+const looksAwakeMax = 3;
 
 export class CellWatch {
   readonly calls: CallCharges;
@@ -94,6 +100,7 @@ export class CellWatch {
   readonly #threadsMax: number;
   #connectionsOver = 0;
   #unreadable = 0;
+  #uncountable = 0;
 
   constructor({ limits, cpuWindowMs, cores }: CellWatchOptions) {
     this.#limits = limits;
@@ -109,7 +116,7 @@ export class CellWatch {
 
   /** True while the last look saw something that the next must confirm. */
   get isSuspicious(): boolean {
-    return this.#connectionsOver > 0 || this.#unreadable > 0;
+    return this.#connectionsOver > 0 || this.#unreadable > 0 || this.#uncountable > 0;
   }
 
   judge(look: Look): Verdict | undefined {
@@ -117,7 +124,7 @@ export class CellWatch {
     const ids = this.calls.charge(look.usedMs);
     const share = this.#share.take(look.usedMs, look.elapsedMs);
     return this.#judgeMemory(look) ?? this.#judgeThreads(look) ?? this.#judgeDescriptors(look) ??
-      this.#judgeCpu(ids, share);
+      this.#judgeCpu(ids, share, look);
   }
 
   #judgeMemory({ memoryBytes = 0 }: Look): Verdict | undefined {
@@ -127,7 +134,15 @@ export class CellWatch {
     return verdict("LIMIT_MEMORY", `it used ${used} MB of ${memoryMb} MB`);
   }
 
-  #judgeThreads({ threads }: Look): Verdict | undefined {
+  #judgeThreads({ threads, isUncountable = false }: Look): Verdict | undefined {
+    // A program that another replaces is so for a moment.
+    this.#uncountable = isUncountable ? this.#uncountable + 1 : 0;
+    if (this.#uncountable >= looksInARow) {
+      return verdict(
+        "LIMIT_THREADS",
+        "the first thread of a process ended: what others use cannot be counted",
+      );
+    }
     if (threads <= this.#threadsMax) return undefined;
     const used = threads - (this.#threadsMax - this.#limits.threads);
     return verdict("LIMIT_THREADS", `it ran ${used} threads of ${this.#limits.threads}`);
@@ -153,12 +168,17 @@ export class CellWatch {
     return verdict("LIMIT_CONNECTIONS", `it had ${connections} connections of ${connectionsMax} open`);
   }
 
-  #judgeCpu(ids: readonly number[], share: ShareState): Verdict | undefined {
+  #judgeCpu(
+    ids: readonly number[],
+    share: ShareState,
+    { looksAwake = 0 }: Look,
+  ): Verdict | undefined {
     const { cpuMs, cpuPercent } = this.#limits;
     if (ids.length > 0) {
       const used = Math.ceil(this.calls.mostMs);
       return verdict("LIMIT_CPU", `a call used ${used} ms of ${cpuMs} ms of CPU time`, ids);
     }
+    if (looksAwake > looksAwakeMax) return verdict("LIMIT_CPU", "it ran while it was suspended");
     if (share !== "exhausted") return undefined;
     return verdict("LIMIT_CPU", `it used more than ${cpuPercent}% of a core for too long`);
   }

@@ -42,6 +42,26 @@ Deno.test("CellWatch says in figures what was crossed, as the plugin's own use",
   equal(descriptors?.reason, "LIMIT_DESCRIPTORS");
 });
 
+Deno.test("CellWatch ends a cell that hides what it uses, if it still does at the next look", () => {
+  const { cell, judge } = watch();
+  equal(judge({ isUncountable: true }), undefined);
+  equal(cell.isSuspicious, true);
+  equal(judge(), undefined);
+  equal(cell.isSuspicious, false);
+  equal(judge({ isUncountable: true }), undefined);
+  equal(judge({ isUncountable: true })?.reason, "LIMIT_THREADS");
+});
+
+Deno.test("CellWatch ends a suspended cell that runs, but not one that has yet to stop", () => {
+  const { judge } = watch();
+  for (const looksAwake of [1, 2, 3]) equal(judge({ looksAwake }), undefined);
+  deepEqual(judge({ looksAwake: 4 }), {
+    reason: "LIMIT_CPU",
+    detail: "it ran while it was suspended",
+    calls: [],
+  });
+});
+
 Deno.test("CellWatch takes connections only when they are still there at the next look", () => {
   const { cell, judge } = watch({ connections: 2 });
   equal(judge({ descriptors: 30, connections: 3 }), undefined);

@@ -17,6 +17,7 @@ import { memoryBytesMax, temporaryBytesMax, threadsMax, type Verdict } from "./c
 import type { CellGroup, CellGroups } from "./cgroup.ts";
 import { checkDescription, type CheckedDescription, type OwnFolders } from "./check_description.ts";
 import { cellCommand, type HostPrograms } from "./command_line.ts";
+import { findExchanged, type GrantedFiles, grantedFiles } from "./granted_files.ts";
 import { checkGrantedLinks } from "./granted_links.ts";
 import { Pace } from "./pace.ts";
 import { readUnits } from "./proc.ts";
@@ -41,6 +42,13 @@ export interface RunPlaces {
   readonly folder: string;
 }
 
+/** A reason of `null`: it is over for something that is no limit's. */
+interface KillCause extends Omit<Verdict, "reason"> {
+  readonly reason: WardenKillReason | "asked" | null;
+}
+
+const asked: KillCause = { reason: "asked", detail: "", calls: [] };
+
 interface RunningCell {
   readonly description: CellDescription;
   readonly child: Deno.ChildProcess;
@@ -48,13 +56,15 @@ interface RunningCell {
   readonly monitor: CellMonitor;
   readonly group: CellGroup | undefined;
   readonly temporaryDir: string | undefined;
-  killed: { readonly reason: WardenKillReason | "asked"; readonly verdict: Verdict | undefined } | undefined;
+  killed: KillCause | undefined;
   /** The last wish of the kernel's: a new object each time. */
   wanted: { readonly state: "running" | "stopped" };
 }
 
 const detailCharsMax = 512;
 const faultCharsMax = 8_192;
+/** Until a wrapper has become Deno: on a machine that does much else. */
+const admissionMs = { look: 2, max: 30_000 } as const;
 const stopPauseMs = { first: 1, max: 50 } as const;
 const checksPendingMax = 64;
 /** Wrappers and the threads they may have, in a cell's control group. */
@@ -94,10 +104,12 @@ export class Cells {
         throw new Error(`Cannot start cell "${cell}": ${this.options.config.awakeMax} cells are alive`);
       }
       checkDescription(description, this.options.own);
+      const files = grantedFiles(description);
       if (tier === "process") await this.#checkLinks(description);
       const running = this.#spawn(description, run);
       this.#running.set(cell, running);
       this.#track(this.#untilEnd(running));
+      this.#track(this.#admit(running, run, files));
       this.#sampler ??= setInterval(() => this.#sample(), this.options.config.sampleIntervalMs);
       this.options.report({ type: "started", cell });
     } catch (error) {
@@ -122,6 +134,33 @@ export class Cells {
     }
   }
 
+  /** Hands a cell what it begins with, once it stands over the very files that were checked. */
+  async #admit(running: RunningCell, { socket }: RunPlaces, files: GrantedFiles): Promise<void> {
+    const { child, description: { cell, grants, token } } = running;
+    const path = files.size === 0 ? undefined : await this.#findExchanged(running, files);
+    if (path === undefined) {
+      const boot = { socket, permissions: workerPermissions(grants) };
+      return await writeAndClose(child.stdin, `${token}\n${JSON.stringify(boot)}`);
+    }
+    const detail =
+      `Cannot start cell "${cell}": "${path}" is not the file that was granted, or it cannot be ` +
+      `read. Start it again when nobody exchanges that`;
+    this.options.log(detail);
+    this.#end(running, { reason: null, detail, calls: [] });
+    await writeAndClose(child.stdin, "");
+  }
+
+  async #findExchanged(running: RunningCell, files: GrantedFiles): Promise<string | undefined> {
+    const endsMs = performance.now() + admissionMs.max;
+    while (this.#running.get(running.description.cell) === running) {
+      const { pid } = running.processes;
+      if (pid !== undefined) return findExchanged(pid, files);
+      if (performance.now() > endsMs) return [...files.keys()][0];
+      await new Promise<void>((resolve) => setTimeout(resolve, admissionMs.look));
+    }
+    return undefined;
+  }
+
   #spawn(description: CellDescription, run: RunPlaces): RunningCell {
     const { cell, grants, limits, tier } = description;
     const { bundleDir, config, host, environment } = this.options;
@@ -140,8 +179,6 @@ export class Cells {
       stderr: "piped",
       cwd: "/",
     }).spawn();
-    const boot = { socket: run.socket, permissions: workerPermissions(grants) };
-    void writeAndClose(child.stdin, `${description.token}\n${JSON.stringify(boot)}`);
     const group = this.#makeGroup(description);
     group?.add(child.pid);
     const processes = new CellProcesses({
@@ -211,12 +248,12 @@ export class Cells {
   kill(cell: string): void {
     this.#starting.get(cell)?.abort();
     const running = this.#running.get(cell);
-    if (running !== undefined) this.#end(running, undefined);
+    if (running !== undefined) this.#end(running, asked);
   }
 
-  /** Kills it, for the reason that came first. */
-  #end(running: RunningCell, verdict: Verdict | undefined): void {
-    running.killed ??= { reason: verdict?.reason ?? "asked", verdict };
+  /** Kills it, for the cause that came first. */
+  #end(running: RunningCell, cause: KillCause): void {
+    running.killed ??= cause;
     running.processes.kill();
     endChild(running.child);
   }
@@ -297,7 +334,7 @@ export class Cells {
       clearInterval(this.#sampler);
       this.#sampler = undefined;
     }
-    const verdict = running.killed === undefined ? monitor.crossedInGroup() : running.killed.verdict;
+    const cause = running.killed ?? monitor.crossedInGroup();
     monitor[Symbol.dispose]();
     await logs;
     if (temporaryDir !== undefined) await removeFolder(temporaryDir).catch(failed);
@@ -307,9 +344,9 @@ export class Cells {
       cell,
       exitCode: code,
       signal,
-      killed: running.killed?.reason ?? verdict?.reason ?? null,
-      detail: verdict?.detail.slice(0, detailCharsMax) ?? "",
-      calls: [...verdict?.calls ?? []],
+      killed: cause?.reason ?? null,
+      detail: cause?.detail.slice(0, detailCharsMax) ?? "",
+      calls: [...cause?.calls ?? []],
     });
   }
 

@@ -153,19 +153,19 @@ function bounded(
   filter: string | undefined,
 ): string[] {
   if (sh === undefined) return [];
+  const isBash = inherited.some((descriptor) => descriptor > posixDescriptorMax);
   const steps = [
     ...inherited.map((descriptor) => `exec ${descriptor}<&-`),
     ...(filter === undefined ? [] : [`exec ${seccompDescriptor}<"$3"`]),
     ...["ulimit -c 0", 'ulimit -f "$1"', 'ulimit -n "$2"'],
     filter === undefined ? "shift 2" : "shift 3",
-    // Bash, which it is then, adds to the environment.
-    inherited.some((descriptor) => descriptor > posixDescriptorMax)
-      ? 'exec env -u SHLVL -u _ "$@"'
-      : 'exec "$@"',
+    // Bash adds to the environment.
+    isBash ? 'exec env -u SHLVL -u _ "$@"' : 'exec "$@"',
   ];
   const blocks = limits.fileMb * megabyte / fileBlockBytes;
   const amounts = [String(blocks), String(descriptorsMax(limits)), ...(filter === undefined ? [] : [filter])];
-  return [sh, "-c", steps.join(" && "), "sh", ...amounts];
+  // It counts in units of its own, too, unless it is asked for POSIX's.
+  return [sh, ...isBash ? ["--posix"] : [], "-c", steps.join(" && "), "sh", ...amounts];
 }
 
 function grantedEnvironment(grants: Grants, environment: (name: string) => string | undefined) {

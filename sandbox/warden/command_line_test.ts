@@ -31,7 +31,8 @@ Deno.test("cellCommand() bounds a cell in the process tier, and ties it to its p
 Deno.test("cellCommand() closes what the warden inherited before anything else", () => {
   for (const tier of ["process", "sealed"] as const) {
     const { args } = cellCommand(describeCell(tier), files, { ...host, inherited: [3, 9, 12] }, environment);
-    const script = args[args.indexOf(host.sh) + 2] ?? "";
+    equal(args[args.indexOf(host.sh) + 1], "--posix");
+    const script = args[args.indexOf(host.sh) + 3] ?? "";
     ok(script.startsWith("exec 3<&- && exec 9<&- && exec 12<&- && "), script);
     ok(script.endsWith('&& exec env -u SHLVL -u _ "$@"'), script);
   }

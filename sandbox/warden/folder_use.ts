@@ -2,13 +2,13 @@
  * What a folder takes: blocks on the disk, and entries.
  *
  * Blocks and not lengths, because a sparse file takes little and a small one takes a block. A file with
- * several names counts once. Files that a process holds open without a name take room, too.
+ * several names counts once. Files that a process holds open or mapped without a name take room, too.
  *
  * @module
  */
 import { type WalkedEntry, WalkError, walkFolder } from "./folder_walk.ts";
 import type { Pace } from "./pace.ts";
-import { addUnnamedFilesOf } from "./proc.ts";
+import { addUnnamedFilesOf, mappedFileBytes, unnamedMappingsOf } from "./proc.ts";
 
 const blockBytes = 512;
 
@@ -24,6 +24,8 @@ export interface FolderBounds {
   readonly filesMax: number;
   /** Processes that may hold files of the folder open. */
   readonly processes: readonly number[];
+  /** Those of them that may map a file into memory: Deno's own does not. */
+  readonly mapping?: readonly number[];
   readonly pace: Pace;
   readonly signal: AbortSignal;
 }
@@ -38,6 +40,7 @@ export async function measureFolder(folder: string, bounds: FolderBounds): Promi
     const device = Deno.lstatSync(folder).dev;
     const unnamed = new Map<string, number>();
     for (const pid of processes) addUnnamedFilesOf(pid, unnamed, device);
+    await addUnnamedMappings(folder, bounds, unnamed, device);
     for (const size of unnamed.values()) bytes += size;
     for await (const entry of walkFolder(folder, pace, signal)) {
       files++;
@@ -49,6 +52,30 @@ export async function measureFolder(folder: string, bounds: FolderBounds): Promi
     return { bytes, files, fault: error instanceof Error ? error.message : String(error) };
   }
   return { bytes, files, fault: undefined };
+}
+
+/** Root knows how large such a file is. For others it is as large as what is mapped of it. */
+async function addUnnamedMappings(
+  folder: string,
+  { mapping = [], pace, signal }: FolderBounds,
+  files: Map<string, number>,
+  device: number,
+): Promise<void> {
+  const mapped = new Set<string>();
+  for (const pid of mapping) {
+    for (const file of await unnamedMappingsOf(pid, folder)) {
+      const turn = pace.turn();
+      if (turn !== undefined) await turn;
+      if (signal.aborted) return;
+      const key = `${device}:${file.inode}`;
+      const known = files.get(key);
+      // One that is open, too, was counted exactly.
+      if (known !== undefined && !mapped.has(key)) continue;
+      const exact = mapped.has(key) ? undefined : mappedFileBytes(pid, file);
+      if (exact === undefined) mapped.add(key);
+      files.set(key, exact ?? Math.max(known ?? 0, file.endBytes));
+    }
+  }
 }
 
 /** Throws {@linkcode WalkError}. */

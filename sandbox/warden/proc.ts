@@ -6,9 +6,12 @@
  * @module
  */
 
+/** The first thread has ended; the process, only if it was the last. */
+export const endedStates: ReadonlySet<string> = new Set(["Z", "X"]);
+
 /** `/proc/PID/stat`, as far as a limit needs it. */
 export interface ProcessStat {
-  /** `Z` and `X`: it has ended. */
+  /** Of the first thread: see {@linkcode endedStates}. */
   readonly state: string;
   readonly session: number;
   /** CPU time of all its threads, those that ended included. */
@@ -126,6 +129,20 @@ function namesIn(path: string): string[] | undefined {
   }
 }
 
+const exitingFlag = 0x4;
+const killSignalBit = 1n << 8n;
+
+/** Whether a thread runs, and is not one that the system is about to end with its process. */
+export function isThreadAlive(pid: number, thread: number): boolean {
+  const folder = `/proc/${pid}/task/${thread}`;
+  const stat = readProc(`${folder}/stat`);
+  if (stat === undefined) return false;
+  const [state = "", , , , , , flags] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  if (endedStates.has(state) || (Number(flags) & exitingFlag) !== 0) return false;
+  const pending = /^SigPnd:\s+([0-9a-f]+)$/m.exec(readProc(`${folder}/status`) ?? "")?.[1];
+  return pending !== undefined && (BigInt(`0x${pending}`) & killSignalBit) === 0n;
+}
+
 export function threadsOf(pid: number): number[] {
   return (namesIn(`/proc/${pid}/task`) ?? []).map(Number);
 }
@@ -219,6 +236,42 @@ export function addUnnamedFilesOf(pid: number, files: Map<string, number>, devic
     } catch {
       // Closed meanwhile.
     }
+  }
+}
+
+/** Of one file that has no name any more, one mapping in a process. */
+export interface UnnamedMapping {
+  readonly inode: string;
+  /** In `/proc/PID/map_files`. */
+  readonly range: string;
+  /** Where in the file it ends. */
+  readonly endBytes: number;
+}
+
+const deletedMapping = /^(([0-9a-f]+)-([0-9a-f]+)) \S+ ([0-9a-f]+) \S+ (\d+) +(\/.*) \(deleted\)$/gm;
+
+/** Mappings of files that were in a folder. Reading them takes milliseconds where there are very many. */
+export async function unnamedMappingsOf(pid: number, folder: string): Promise<UnnamedMapping[]> {
+  const found: UnnamedMapping[] = [];
+  try {
+    const text = await Deno.readTextFile(`/proc/${pid}/maps`);
+    for (const [, range = "", from, to, offset, inode = "", path = ""] of text.matchAll(deletedMapping)) {
+      if (!path.startsWith(`${folder}/`)) continue;
+      const endBytes = parseInt(`${to}`, 16) - parseInt(`${from}`, 16) + parseInt(`${offset}`, 16);
+      found.push({ inode, range, endBytes });
+    }
+  } catch {
+    // It has ended.
+  }
+  return found;
+}
+
+/** What a mapped file takes on the disk; `undefined` when that is for root alone. */
+export function mappedFileBytes(pid: number, { range }: UnnamedMapping): number | undefined {
+  try {
+    return (Deno.statSync(`/proc/${pid}/map_files/${range}`).blocks ?? 0) * 512;
+  } catch {
+    return undefined;
   }
 }
 

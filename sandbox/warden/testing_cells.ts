@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { ok } from "node:assert/strict";
+import { deepEqual, ok } from "node:assert/strict";
 import { type Config, configSchema } from "../../schemas/config.ts";
 import type { Grants, Isolation } from "../../schemas/capabilities.ts";
 import { type CellSetup, tokenOverheadChars } from "../../schemas/cell_protocol.ts";
@@ -45,6 +45,8 @@ export interface TestingCellOptions {
 
 export class TestingCells implements AsyncDisposable {
   readonly reports: FromWarden[] = [];
+  /** A test that expects some takes them out. */
+  readonly logged: string[] = [];
   readonly cells: Cells;
   readonly #listener: Deno.Listener;
   readonly #accepting: Promise<void>;
@@ -69,7 +71,7 @@ export class TestingCells implements AsyncDisposable {
       environment: () => undefined,
       report: (message) => this.#take(message),
       flushed: () => Promise.resolve(),
-      log: (message) => ok(false, message),
+      log: (message) => this.logged.push(message),
     });
   }
 
@@ -178,6 +180,7 @@ export class TestingCells implements AsyncDisposable {
     await this.#accepting;
     for (const conn of this.#conns) conn.close();
     await Deno.remove(this.root, { recursive: true });
+    deepEqual(this.logged, []);
   }
 }
 

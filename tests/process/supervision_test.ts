@@ -255,7 +255,7 @@ Deno.test("a critical plugin starts with the kernel, and Airlock is not ready wi
   await act(airlock, "gate", "stop");
   const { status, body } = await readiness();
   deepEqual([status, body.code], [503, "NOT_READY"]);
-  match(body.detail, /gate/);
+  match(body.detail, /1 critical plugin is not up/);
   equal(await airlock.call("other", "run"), "fine", "others are served");
   await act(airlock, "gate", "load");
   await until("it is ready again", async () => (await readiness()).status === 200, 20_000);

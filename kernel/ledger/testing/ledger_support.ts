@@ -25,7 +25,7 @@ export function createDeps(files?: LedgerDeps["files"]) {
   const deps: LedgerDeps = {
     nowMs: () => Date.UTC(2026, 10, 20, 10),
     randomBytes: (count) => Uint8Array.from({ length: count }, () => seed++ % 251),
-    commitments: { save: (batch) => rows.push(...batch) },
+    commitments: { save: (batch) => rows.push(...batch), deleteFrom() {} },
     fatal: (error) => fatals.push(error),
     files,
   };

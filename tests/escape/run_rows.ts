@@ -1,0 +1,147 @@
+/**
+ * Runs the rows of the escape corpus in one tier, all against one Airlock, one after the other: what changed
+ * outside during a row is that row's doing.
+ *
+ * @module
+ */
+import { equal, match } from "node:assert/strict";
+import type { Isolation } from "../../schemas/capabilities.ts";
+import { until } from "../support/airlock.ts";
+import { neighbourId } from "./attackers.ts";
+import {
+  type AttackRow,
+  type Expected,
+  expectedIn,
+  isNotHeld,
+  isPackageRow,
+  outcomesOf,
+  type Row,
+} from "./row.ts";
+import { breachesOf, makeWorld, type View, viewOf, type World } from "./world.ts";
+
+/** From the first byte of the request; any attack ends before, one way or the other. */
+const answerTimeoutMs = 20_000;
+
+/** One step for each row that says something of `tier`. */
+export async function runRows(tier: Isolation, rows: readonly Row[], test: Deno.TestContext): Promise<void> {
+  await using world = await makeWorld(tier, rows);
+  // What was seen after a row is what the next one finds.
+  let view: View | undefined;
+  for (const row of rows) {
+    const expected = expectedIn(row, tier);
+    if (expected === undefined) continue;
+    const step = await test.step(`${row.class}: ${row.name}`, async () => {
+      const before = view;
+      view = undefined;
+      view = await checkRow(world, row, expected, before);
+    });
+    // The next row of this attacker would fail too, and say so; those of the others would not.
+    if (!step) await recover(world, row).catch(() => {});
+  }
+}
+
+interface Answered {
+  readonly outcome: string;
+  readonly text: string;
+}
+
+async function checkRow(
+  world: World,
+  row: Row,
+  expected: Expected,
+  seen: View | undefined,
+): Promise<View | undefined> {
+  await using stack = new AsyncDisposableStack();
+  const prepare = isPackageRow(row) ? undefined : row.prepare;
+  if (prepare !== undefined) stack.defer(await prepare(world));
+  const before = prepare === undefined && seen !== undefined ? seen : await viewOf(world);
+  const neighbour = !isPackageRow(row) && row.neighbour !== undefined
+    ? invoke(world, neighbourId, "attack", { name: row.name, aim: { ...world.aim, mark: "" } })
+    : undefined;
+  const attacked = isPackageRow(row) ? await callPackage(world, row) : await attack(world, row);
+  const answers = { attacker: attacked.text, neighbour: (await neighbour)?.text ?? "" };
+  const after = await viewOf(world);
+  const breaches = breachesOf(world, before, after, answers);
+
+  const allowed = isNotHeld(expected) ? [...expected.breaches].sort() : [];
+  equal([...breaches.keys()].sort().join(), allowed.join(), [...breaches.values()].join("\n") || "no breach");
+  const outcome = withoutSecrets(world, attacked.outcome);
+  if (!outcomesOf(expected).includes(outcome)) {
+    equal(outcome, outcomesOf(expected).join(" or "), attacked.text);
+  }
+  if (row.says !== undefined) match(attacked.text, row.says);
+  equal(await row.verify?.(world), undefined);
+  if (!isPackageRow(row) && row.spoils) await restart(world, row.by);
+  if (attacked.outcome.startsWith("fails ")) await recover(world, row);
+  // What was prepared is undone now, and an attack that succeeded changed what is there.
+  return prepare === undefined && breaches.size === 0 ? after : undefined;
+}
+
+async function attack(world: World, row: AttackRow): Promise<Answered> {
+  const { airlock, aim } = world;
+  if (row.grants === undefined) {
+    const action = row.action ?? (row.endless ? "endless" : "attack");
+    return await invoke(world, row.by, action, { name: row.name, aim });
+  }
+  const path = `/v1/plugins/${row.by}/grants`;
+  const { status, body } = await airlock.request("PUT", path, row.grants(aim));
+  if (status !== 200) return answered(status, JSON.stringify(body));
+  try {
+    await row.afterGrants?.(world);
+    return await invoke(world, row.by, "attack", { name: row.name, aim });
+  } finally {
+    equal((await airlock.request("PUT", path, {})).status, 200);
+  }
+}
+
+async function callPackage(world: World, row: Row): Promise<Answered> {
+  return await invoke(world, world.packageIds.get(row) ?? "", "run", {});
+}
+
+async function invoke(world: World, plugin: string, action: string, input: unknown): Promise<Answered> {
+  const { url, token } = world.airlock;
+  const response = await fetch(`${url}/v1/plugins/${plugin}/actions/${action}`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+    body: JSON.stringify(input),
+    signal: AbortSignal.timeout(answerTimeoutMs),
+  });
+  return answered(response.status, await response.text());
+}
+
+/** In words. What is not the attacker's own report of an attempt, a forged output, is shown as it is. */
+function answered(status: number, text: string): Answered {
+  const body = JSON.parse(text);
+  if (status !== 200) return { outcome: `fails ${body.code}`, text };
+  const { output } = body;
+  if (typeof output === "object" && output !== null) {
+    if ("thrown" in output) return { outcome: `throws ${output.thrown}`, text };
+    if ("value" in output) return { outcome: `gives ${JSON.stringify(output.value)}`, text };
+  }
+  return { outcome: `answers ${JSON.stringify(output)}`, text };
+}
+
+/** An outcome that the table can name: what is random is `<canary>` and the like. */
+function withoutSecrets({ outside }: World, outcome: string): string {
+  return Object.entries(outside.secrets).reduce(
+    (text, [name, secret]) => text.replaceAll(secret, `<${name}>`),
+    outcome,
+  );
+}
+
+async function restart(world: World, plugin: string): Promise<void> {
+  for (const verb of ["stop", "start"]) {
+    const { status, body } = await world.airlock.request("POST", `/v1/plugins/${plugin}/${verb}`);
+    equal(status, 200, JSON.stringify(body));
+  }
+}
+
+/** Until the attacker is there again: its cell may have ended with the attack. */
+async function recover(world: World, row: Row): Promise<void> {
+  if (isPackageRow(row)) return;
+  await until(
+    `"${row.by}" works again after "${row.name}"`,
+    async () => (await invoke(world, row.by, "fine", {})).outcome === 'answers "fine"',
+    15_000,
+  );
+}

@@ -1,0 +1,26 @@
+/**
+ * The escape corpus: every row, by class.
+ *
+ * @module
+ */
+import type { Row } from "./row.ts";
+import { addressRows } from "./rows/addresses.ts";
+import { channelRows } from "./rows/channels.ts";
+import { descriptorRows } from "./rows/descriptors.ts";
+import { envRows } from "./rows/env.ts";
+import { exhaustionRows } from "./rows/exhaustion.ts";
+import { forgeryRows } from "./rows/forgery.ts";
+import { importRows } from "./rows/imports.ts";
+import { nodeRows } from "./rows/node.ts";
+import { pathRows } from "./rows/paths.ts";
+import { pollutionRows } from "./rows/pollution.ts";
+import { procRows } from "./rows/proc.ts";
+import { protocolRows } from "./rows/protocol.ts";
+import { runRows } from "./rows/run.ts";
+import { signalRows } from "./rows/signals.ts";
+import { workerRows } from "./rows/workers.ts";
+
+export const rows: readonly Row[] = [
+  ...[importRows, pathRows, procRows, nodeRows, addressRows, envRows, runRows, descriptorRows, signalRows],
+  ...[workerRows, channelRows, exhaustionRows, protocolRows, pollutionRows, forgeryRows],
+].flat();
