@@ -107,8 +107,8 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
   const metrics = createMetrics();
   const { store, ledger, tokens } = await openState(config, deps, closers, metrics);
   const { plugins, sandbox } = await openPlugins({ config, deps, tracker, metrics, store, ledger });
-  const { callsPendingMax, inputBytesPendingMax } = config.cells;
-  const router = new Router({ plugins, ledger, metrics, callsPendingMax, inputBytesPendingMax });
+  const { callsPendingMax, cellWaitMs, inputBytesPendingMax } = config.cells;
+  const router = new Router({ plugins, ledger, metrics, callsPendingMax, cellWaitMs, inputBytesPendingMax });
   status = "ready";
   return {
     config,

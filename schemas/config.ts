@@ -51,6 +51,7 @@ export const configSchema = z.strictObject({
     stopTimeoutMs: ms(2_000, "A plugin's stop() gets this long, then the cell is killed."),
     abortGraceMs: ms(50, "After the deadline of a call, before its cell is killed."),
     inputBytesPendingMax: bytes(134_217_728, "Inputs of all calls under way and waiting."),
+    cellWaitMs: ms(2_000, "A call waits for its cell as long as it may then take, and at least this long."),
     callsPendingMax: count(256, "Calls that may wait, for each action."),
     frameBytesMax: bytes(33_554_432, "Largest frame, both ways."),
     streamWindowChars: count(262_144, "Characters of one stream under way to its reader."),

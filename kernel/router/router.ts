@@ -27,6 +27,8 @@ export interface RouterDeps {
   readonly callsPendingMax: number;
   /** Inputs of all calls under way and waiting. */
   readonly inputBytesPendingMax: number;
+  /** A call waits for its cell as long as it may then take, and at least this long. */
+  readonly cellWaitMs: number;
 }
 
 /** A call, and what would take it. */
@@ -130,11 +132,19 @@ export class Router {
       commit: { input: call.input },
     });
     // The cell wakes while the entry goes to disk; it is given nothing before that is done.
-    const [{ index }, woken] = await settled(appended, awake(routed));
+    const [{ index }, woken] = await settled(appended, this.#awake(routed));
     const accepted: Accepted = { ...routed, plugin, index };
     const cell = await this.#takingCalls(woken, routed);
     if (cell instanceof ProblemError) return await this.#failed(accepted, cell);
     return await this.#run(accepted, cell);
+  }
+
+  #awake(
+    { call, installed, startedMs, wallMs }: Routed,
+    untilMs = startedMs + wallMs,
+  ): CallableCell | Promise<CallableCell> {
+    const waitMs = Math.max(this.deps.cellWaitMs, Math.ceil(untilMs - performance.now()));
+    return installed.plugin.awake({ signal: call.signal, waitMs });
   }
 
   /**
@@ -150,7 +160,7 @@ export class Router {
       for (let wakes = 1; wakes < wakesMax; wakes++) {
         if (cell instanceof ProblemError || cell.cell.takesCalls) return cell;
         checkCallable(routed.installed);
-        cell = await awake(routed);
+        cell = await this.#awake(routed);
       }
       return cell;
     } catch (error) {
@@ -200,7 +210,7 @@ export class Router {
       // Another package may have come meanwhile, that says otherwise of its action.
       const manifest = checkCallable(installed);
       if (!Object.hasOwn(manifest.actions, action) || !manifest.actions[action]?.idempotent) return undefined;
-      cell = await awake(accepted, untilMs);
+      cell = await this.#awake(accepted, untilMs);
     } catch (error) {
       if (error instanceof ProblemError) return undefined;
       throw error;
@@ -316,15 +326,6 @@ export class Router {
     );
     throw await this.#refused(call, error);
   }
-}
-
-/** The plugin's cell. A call waits in line and for its cell no longer than it may then take. */
-function awake(
-  { call, installed, startedMs, wallMs }: Routed,
-  untilMs = startedMs + wallMs,
-): CallableCell | Promise<CallableCell> {
-  const waitMs = Math.max(1, Math.ceil(untilMs - performance.now()));
-  return installed.plugin.awake({ signal: call.signal, waitMs });
 }
 
 function breakerOpen({ id, breaker }: Installed<CallableCell>): ProblemError {

@@ -14,8 +14,8 @@ import { LedgerFollower } from "./ledger_follower.ts";
 import {
   anonymousMb,
   checkNothingLeft,
-  growthPerRound,
   isLongRun,
+  riseMb,
   roundsAsked,
   serveCommandTight,
   tell,
@@ -30,11 +30,8 @@ const airlocks = isLongRun ? 4 : 1;
 /** The moment of the kill, in a kernel that works and in one that is starting. */
 const latestMs = { working: 700, starting: 500 } as const;
 const backTimeoutMs = 20_000;
-/**
- * What a life of the kernel may add to the memory of the warden. Any Deno that starts programs takes some 25 KB
- * for each of the first few hundred, and no more after: the allocator's. One life that is kept takes more.
- */
-const growthKbMax = 25;
+/** What the memory of the warden may rise by: what a hundred lives that are kept take is more. */
+const riseMbMax = 4;
 
 const source = `
 export const actions = {
@@ -65,7 +62,7 @@ async function soak(index: number, rounds: number): Promise<string> {
     command: serveCommandTight,
   });
   const ledger = new LedgerFollower();
-  const memory: { round: number; value: number }[] = [];
+  const memory: number[] = [];
   let expected: Traces | undefined;
   for (let round = 0; round < rounds; round++) {
     const isStarting = round % 2 === 1;
@@ -77,7 +74,7 @@ async function soak(index: number, rounds: number): Promise<string> {
       // What is there after the first life is there after each.
       if (round === 2) expected = await tracesOf(airlock);
       if (expected !== undefined) await checkNothingLeft(airlock, expected, temporary.path);
-      memory.push({ round, value: anonymousMb(airlock.pid) * 1_024 });
+      memory.push(anonymousMb(airlock.pid));
       for (const id of plugins) await airlock.request("POST", `/v1/plugins/${id}/start`);
     }
     const afterMs = Math.random() * (isStarting ? latestMs.starting : latestMs.working);
@@ -87,10 +84,10 @@ async function soak(index: number, rounds: number): Promise<string> {
   await ready(airlock, plugins);
   await ledger.check(airlock);
   ok(ledger.checkedCount > 0);
-  const growthKb = growthPerRound(memory.slice(Math.floor(memory.length * 2 / 5)));
-  if (isLongRun) ok(growthKb <= growthKbMax, `the warden grows by ${growthKb} KB a round`);
+  const rise = riseMb(memory);
+  if (isLongRun) ok(rise <= riseMbMax, `the memory of the warden rose by ${rise} MB`);
   return `Airlock ${index}: ${rounds} kernels killed, ${ledger.checkedCount} answers in the ledger, ` +
-    `the warden grows by ${growthKb.toFixed(2)} KB a round`;
+    `the memory of the warden rose by ${rise.toFixed(1)} MB`;
 }
 
 /** Works through `plugins` until the kernel is killed after `afterMs`; then nothing of its life is there. */

@@ -164,12 +164,11 @@ function* filesBelow(folder: string): Generator<string> {
 }
 
 /**
- * What a series grows by in one round, by the median of the slopes between all pairs of its values (Theil and
- * Sen): a collection of garbage here and there does not move it.
+ * By how many MB memory rose in a long run: from the highest of the first two fifths, in which a process takes
+ * what it needs before its garbage is first collected, to the median of the last fifth.
  */
-export function growthPerRound(series: readonly { round: number; value: number }[]): number {
-  const slopes = series.flatMap((a, index) =>
-    series.slice(index + 1).map((b) => (b.value - a.value) / (b.round - a.round))
-  ).sort((a, b) => a - b);
-  return slopes[Math.floor(slopes.length / 2)] ?? 0;
+export function riseMb(series: readonly number[]): number {
+  const warmUp = series.slice(0, Math.ceil(series.length * 2 / 5));
+  const last = series.slice(Math.floor(series.length * 4 / 5)).toSorted((a, b) => a - b);
+  return (last[Math.floor(last.length / 2)] ?? NaN) - Math.max(...warmUp);
 }
