@@ -276,7 +276,8 @@ export class LiveCell implements BeatingCell {
       signal: end.signal,
       calls,
       by,
-      isCallsDoing,
+      // A few large inputs fill a heap: whoever may call a plugin must not be able to have it given up.
+      isCallsDoing: isCallsDoing || calls > 0 && error.code === "LIMIT_MEMORY",
     });
   }
 
