@@ -93,7 +93,10 @@ Deno.test("a plugin that cannot be started is quarantined, and mended files lift
   });
   equal((await airlock.fail("broken", "run")).code, "PLUGIN_START_FAILED");
   await inState(airlock, "broken", "quarantined");
-  equal((await typesOf(airlock, "broken")).filter((type) => type === "plugin.failed").length, 3);
+  await until(
+    "three entries",
+    async () => (await typesOf(airlock, "broken")).filter((type) => type === "plugin.failed").length === 3,
+  );
   await Deno.writeTextFile(
     `${airlock.folder}/plugins/broken/mod.ts`,
     "export const actions = { run: () => 1 };",
