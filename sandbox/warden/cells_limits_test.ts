@@ -94,7 +94,8 @@ interface Row {
 
 async function check(row: Row, tier: Isolation, more: Record<string, unknown> = {}): Promise<void> {
   const { limits, action, under, over, reason, detail, net = [] } = row;
-  await using cells = await TestingCells.create();
+  // A machine that is busy with other tests must leave it enough to go over.
+  await using cells = await TestingCells.create({ niceness: 0, nicenessOverShare: 0 });
   const options = { tier, source, actions, limits, grants: { net: [...net] } };
   const modest = cells.start(options);
   const greedy = cells.start(options);
@@ -137,12 +138,12 @@ const rows: readonly Row[] = [
   },
   {
     name: "a sustained share of CPU",
-    limits: { cpuPercent: 10 },
+    limits: { cpuPercent: 5 },
     action: "burn",
     under: { ms: 100 },
     over: { ms: 60_000 },
     reason: "LIMIT_CPU",
-    detail: /^it used more than 10% of a core for too long$/,
+    detail: /^it used more than 5% of a core for too long$/,
   },
   {
     name: "threads",
