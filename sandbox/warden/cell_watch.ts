@@ -33,6 +33,14 @@ export function descriptorsMax(limits: Limits): number {
   return limits.fileDescriptors + runtimeOwn.descriptors + descriptorHeadroom;
 }
 
+/**
+ * The heap of each isolate, for V8. It lies above what the watch allows: near its own limit V8 collects garbage for
+ * half a second before it gives up, and the watch ends the cell within one look.
+ */
+export function heapMbMax({ memoryMb }: Limits): number {
+  return memoryMb + 2 * runtimeOwn.memoryBytes / megabyte;
+}
+
 /** How much a sealed cell can write to its temporary folder: it is memory, too. */
 export function temporaryBytesMax(limits: Limits): number {
   return Math.min(limits.diskMb, limits.memoryMb) * megabyte;

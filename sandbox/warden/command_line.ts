@@ -15,7 +15,7 @@ import {
   sealedTemporaryDir,
   seccompDescriptor,
 } from "./bubblewrap.ts";
-import { descriptorsMax } from "./cell_watch.ts";
+import { descriptorsMax, heapMbMax } from "./cell_watch.ts";
 import { seccompFile } from "./seccomp.ts";
 
 /** The programs found on this machine. A missing one weakens what the process tier can promise. */
@@ -110,7 +110,7 @@ export function cellCommand(
   const program = host.standalone ? [host.deno, "cell"] : [
     host.deno,
     "run",
-    ...cellFlags(limits.memoryMb, grants.eval),
+    ...cellFlags(heapMbMax(limits), grants.eval),
     ...processFlags(grants, needs),
     `${files.bundleDir}/cell.js`,
   ];

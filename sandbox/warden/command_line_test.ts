@@ -55,7 +55,7 @@ Deno.test("cellCommand() gives Deno no config, no network for code, and every pe
   ]);
   ok(flags.at(-1)?.startsWith(`${files.bundleDir}/`));
   const v8 = flags.find((flag) => flag.startsWith("--v8-flags="));
-  ok(v8?.includes("--max-old-space-size=128"));
+  ok(v8?.includes("--max-old-space-size=224"));
   ok(v8?.includes("--enable-experimental-regexp-engine-on-excessive-backtracks"));
 });
 
