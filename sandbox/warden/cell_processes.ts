@@ -282,9 +282,21 @@ export class CellProcesses implements Disposable {
     return stat === undefined ? [pid] : [...this.#list(pid, stat).listed.keys()];
   }
 
-  /** Kills Deno where it is not the process that was spawned: that one is its parent's to kill. */
+  /**
+   * Kills what lies below the process that was spawned: that one is its parent's to kill. A wrapper that dies in the
+   * middle of making its namespace leaves a half that waits for its word for ever, before it is bound to die with
+   * it. So the wrapper is stopped, and its child killed, first.
+   */
   kill(): void {
     const { pid } = this;
+    const { depth, spawnedPid, units } = this.options;
+    if (depth > 0) {
+      sendSignal(spawnedPid, "SIGSTOP");
+      for (let read = 0; read < stopReadsMax; read++) {
+        if (restingStates.has(readStat(spawnedPid, units)?.state ?? "X")) break;
+      }
+      for (const child of childrenOf(spawnedPid)) sendSignal(child, "SIGKILL");
+    }
     if (pid === undefined || pid === this.options.spawnedPid) return;
     if (this.#stat?.read() !== undefined) sendSignal(pid, "SIGKILL");
   }
@@ -296,6 +308,8 @@ export class CellProcesses implements Disposable {
 }
 
 /** Stopped, stopped by a tracer, or ended. */
+/** A process that was sent SIGSTOP rests as soon as it leaves the system call that it is in. */
+const stopReadsMax = 100;
 const restingStates = new Set(["T", "t", "Z", "X"]);
 
 function alone(pid: number, stat: ProcessStat) {

@@ -250,6 +250,18 @@ testInEachTier("Cells leaves nothing behind", async (tier) => {
   deepEqual([...Deno.readDirSync(`${cells.root}/run`)].map(({ name }) => name), ["s"]);
 });
 
+// A wrapper that was killed while it made its namespace left its other half behind, waiting for ever.
+testSealed("Cells leaves nothing of a cell that is killed while it is being made", async () => {
+  await using cells = await TestingCells.create();
+  for (let round = 0; round < 100; round++) {
+    const cell = cells.start({ ...plugin, tier: "sealed" });
+    for (let turn = 0; turn < round % 20; turn++) await new Promise((resolve) => setTimeout(resolve, 0));
+    cells.cells.kill(cell.cell);
+    await cell.ended;
+  }
+  await until("nothing is left", () => leftovers(cells.root).length === 0);
+});
+
 /** Files below `folder` that this process has open. Other tests open theirs meanwhile. */
 function filesOpenIn(folder: string): string[] {
   return [...Deno.readDirSync("/proc/self/fd")].flatMap(({ name }) => {
@@ -259,4 +271,16 @@ function filesOpenIn(folder: string): string[] {
       return []; // closed meanwhile
     }
   }).filter((path) => path.startsWith(folder));
+}
+
+/** Processes whose command line names `needle`. */
+function leftovers(needle: string): string[] {
+  return [...Deno.readDirSync("/proc")].map(({ name }) => name).filter((name) => {
+    if (!/^[0-9]+$/.test(name) || Number(name) === Deno.pid) return false;
+    try {
+      return Deno.readTextFileSync(`/proc/${name}/cmdline`).includes(needle);
+    } catch {
+      return false; // it has just ended
+    }
+  });
 }
