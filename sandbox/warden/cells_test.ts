@@ -255,7 +255,7 @@ testSealed("Cells leaves nothing of a cell that is killed while it is being made
   await using cells = await TestingCells.create();
   for (let round = 0; round < 100; round++) {
     const cell = cells.start({ ...plugin, tier: "sealed" });
-    for (let turn = 0; turn < round % 20; turn++) await new Promise((resolve) => setTimeout(resolve, 0));
+    for (let turn = 0; turn < round % 7; turn++) await new Promise((resolve) => setTimeout(resolve, 0));
     cells.cells.kill(cell.cell);
     await cell.ended;
   }
