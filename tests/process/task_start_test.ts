@@ -9,13 +9,15 @@ Deno.test("deno task start serves, and drains at Ctrl-C although it delivers the
       slow: {
         "plugin.jsonc": manifest("slow"),
         "mod.ts":
-          `export const actions = { async run() { await new Promise((done) => setTimeout(done, 1_000)); return "answered"; } };`,
+          `export const actions = { async run({ ms }) { await new Promise((done) => setTimeout(done, ms)); return "answered"; } };`,
       },
     },
   });
   await airlock.call("hello", "greet", { name: "x" });
-  const answer = airlock.call("slow", "run");
-  await until("the call accepted", async () => (await airlock.records()).at(-1)?.data["action"] === "run");
+  // Awake by now: an accepted call whose cell still starts would be refused by the drain.
+  equal(await airlock.call("slow", "run", { ms: 0 }), "answered");
+  const answer = airlock.call("slow", "run", { ms: 1_000 });
+  await until("the call accepted", async () => (await airlock.records()).at(-1)?.type === "call.accepted");
   // What a terminal does: every process of the foreground group gets it.
   Deno.kill(-airlock.pid, "SIGINT");
   equal(await answer, "answered");

@@ -211,6 +211,8 @@ const ofDisk: AttackRow[] = [
   {
     name: "descriptors",
     by: "small",
+    // It may be told EMFILE before the watch sees it, and be killed under the next row.
+    spoils: true,
     attack: async (_aim, t) => {
       const held = [];
       Deno.writeTextFileSync(`${t.data}/file`, "");
