@@ -156,6 +156,39 @@ export const checkpointSchema = z.strictObject({
 });
 export type CheckpointView = z.infer<typeof checkpointSchema>;
 
+/** An inclusion proof: hashes from the leaf's sibling up, see RFC 6962, section 2.1.1. */
+export const inclusionProofSchema = z.strictObject({
+  index: z.int().nonnegative(),
+  size: z.int().positive(),
+  hashes: z.array(z.base64()),
+  checkpoint: z.string().describe("The signed note of this size"),
+});
+export type InclusionProof = z.infer<typeof inclusionProofSchema>;
+
+/** A consistency proof, see RFC 6962, section 2.1.2. */
+export const consistencyProofSchema = z.strictObject({
+  from: z.int().positive(),
+  to: z.int().positive(),
+  hashes: z.array(z.base64()),
+});
+export type ConsistencyProof = z.infer<typeof consistencyProofSchema>;
+
+/** What opens the commitments of one entry: `SHA-256("airlock/commitment/v1\n" ‖ salt ‖ value)`. */
+export const commitmentsSchema = z.strictObject({
+  index: z.int().nonnegative(),
+  items: z.array(z.strictObject({
+    field: z.string(),
+    salt: z.base64(),
+    value: z.base64().nullable().describe("null: larger than what is kept"),
+  })),
+});
+export type CommitmentsView = z.infer<typeof commitmentsSchema>;
+
+export const ledgerKeySchema = z.strictObject({
+  key: z.string().describe("The verifier key that was added or retired"),
+  ledger: ledgerPositionSchema,
+});
+
 export const healthSchema = z.strictObject({
   status: z.literal("ok"),
   pid: z.int(),

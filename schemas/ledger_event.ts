@@ -24,6 +24,11 @@ const grantedScopes = z.partialRecord(
 export const ledgerEventData = {
   "ledger.created": z.strictObject({ origin: z.string(), keys: z.array(z.string()).min(1) }),
   "ledger.recovered": z.strictObject({ bytesCut: nat, cutSha256: sha256Hex }),
+  /** From this entry on, `key` signs checkpoints too. */
+  "ledger.rotated": z.strictObject({ key: z.string() }),
+  /** `key` signs no checkpoint that is larger than this entry's. */
+  "ledger.retired": z.strictObject({ key: z.string() }),
+  "commitment.deleted": z.strictObject({ entry: nat, fields: z.array(z.string().max(64)).min(1) }),
   "kernel.started": z.strictObject({
     version: z.string(),
     deno: z.string(),

@@ -25,6 +25,7 @@ export const problemTable = {
   PLUGIN_NOT_FOUND: [404, "There is no such plugin"],
   ACTION_NOT_FOUND: [404, "The plugin has no such action"],
   TOKEN_NOT_FOUND: [404, "There is no such token"],
+  ENTRY_NOT_FOUND: [404, "The ledger has no such entry"],
   PLUGIN_STOPPED: [409, "The plugin is stopped"],
   PLUGIN_DISABLED: [409, "The plugin is disabled"],
   PLUGIN_REJECTED: [409, "The plugin's package was rejected"],

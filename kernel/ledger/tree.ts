@@ -31,6 +31,24 @@ export function hashNode(left: string, right: string): string {
   return sha256Hex(Uint8Array.fromHex(`01${left}${right}`));
 }
 
+/** A complete subtree: the `2 ** level` leaves from `index * 2 ** level` on. */
+export interface SubtreePlace {
+  readonly level: number;
+  readonly index: number;
+}
+
+/** Roots of the complete subtrees that together are the leaves from `from` to before `to`, left to right. */
+export function coverRange(from: number, to: number): SubtreePlace[] {
+  const places: SubtreePlace[] = [];
+  for (let at = from; at < to;) {
+    let [level, width] = [0, 1];
+    while (at % (2 * width) === 0 && at + 2 * width <= to) [level, width] = [level + 1, 2 * width];
+    places.push({ level, index: at / width });
+    at += width;
+  }
+  return places;
+}
+
 /**
  * The right edge of a growing tree: the roots of its complete subtrees, largest first.
  *
@@ -45,16 +63,25 @@ export class Frontier {
   }
 
   append(leafHash: string): void {
-    let root = leafHash;
-    // Each trailing one bit of the old size is a complete subtree that the new leaf completes into a larger
+    this.appendSubtree(leafHash, 0);
+  }
+
+  /** Appends the root of a complete subtree of `2 ** level` leaves. The size must be a multiple of that. */
+  appendSubtree(rootHash: string, level: number): void {
+    const width = 2 ** level;
+    if (this.#size % width !== 0) {
+      throw new RangeError(`Cannot append ${width} leaves to ${this.#size}: they are no subtree there`);
+    }
+    let root = rootHash;
+    // Each trailing one bit of the old size is a complete subtree that the new one completes into a larger
     // one. Division, because the bit operators of JavaScript end at 32 bits.
-    for (let rest = this.#size; rest % 2 === 1; rest = (rest - 1) / 2) {
+    for (let rest = this.#size / width; rest % 2 === 1; rest = (rest - 1) / 2) {
       const left = this.#roots.pop();
       if (left === undefined) throw new RangeError(`Cannot append leaf ${this.#size}: the frontier is short`);
       root = hashNode(left, root);
     }
     this.#roots.push(root);
-    this.#size += 1;
+    this.#size += width;
   }
 
   rootHash(): string {
