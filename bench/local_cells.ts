@@ -27,13 +27,14 @@ export class LocalCells implements AsyncDisposable {
   readonly #sandbox: Sandbox;
 
   constructor() {
-    const config = configSchema.parse({}).cells;
+    const { cells: config, limits: caps } = configSchema.parse({});
     const run = { socket: `${this.#folder}/s`, folder: this.#folder };
     const link: WardenLink = new WardenLink((message) => receive(message));
     const cells = new Cells({
       host: this.#host,
       bundleDir,
       config,
+      caps,
       groups: undefined,
       own: { dataDir: this.#dataDir, codeDir, runFolder: this.#folder },
       environment: () => undefined,

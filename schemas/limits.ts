@@ -76,3 +76,8 @@ export function capLimits(requested: Limits, caps: LimitCaps): Limits {
   for (const name of limitNames) capped[name] = Math.min(requested[name], caps[name]);
   return capped;
 }
+
+/** Names of the limits that are above their caps. */
+export function limitsAbove(limits: Limits, caps: LimitCaps): string[] {
+  return limitNames.filter((name) => limits[name] > caps[name]);
+}

@@ -7,7 +7,7 @@
  * @module
  */
 import type { Config } from "../../schemas/config.ts";
-import { limitsSchema } from "../../schemas/limits.ts";
+import { limitsAbove, limitsSchema } from "../../schemas/limits.ts";
 import type { CellDescription, FromWarden, WardenKillReason } from "../../schemas/warden_protocol.ts";
 import { workerPermissions } from "../permissions.ts";
 import { readCellLog } from "./cell_log.ts";
@@ -26,6 +26,8 @@ export interface CellsOptions {
   readonly host: HostPrograms;
   readonly bundleDir: string;
   readonly config: Config["cells"];
+  /** The kernel keeps to them; one that was taken over is held to them. */
+  readonly caps: Config["limits"];
   readonly own: OwnFolders;
   /** Where there are none, the warden's looks are all that bounds a cell beside the limits of a process. */
   readonly groups: CellGroups | undefined;
@@ -104,6 +106,10 @@ export class Cells {
         throw new Error(`Cannot start cell "${cell}": ${this.options.config.awakeMax} cells are alive`);
       }
       checkDescription(description, this.options.own);
+      const above = limitsAbove(description.limits, this.options.caps);
+      if (above.length > 0) {
+        throw new Error(`Cannot start cell "${cell}": ${above.join(", ")} is above the operator's cap`);
+      }
       const files = grantedFiles(description);
       if (tier === "process") await this.#checkLinks(description);
       const running = this.#spawn(description, run);

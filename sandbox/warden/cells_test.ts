@@ -183,6 +183,13 @@ Deno.test("Cells refuses a link out of a granted folder at the start in the proc
   equal(cells.cells.count, 0);
 });
 
+Deno.test("Cells refuses limits above the operator's caps, whatever the kernel says", async () => {
+  await using cells = await TestingCells.create();
+  cells.start({ ...plugin, limits: { memoryMb: 1_025, wallMs: 600_001 } }).ready.catch(() => undefined);
+  match((await cells.reported("refused")).message, /memoryMb, wallMs is above the operator's cap$/);
+  equal(cells.cells.count, 0);
+});
+
 Deno.test("Cells refuses a cell that is killed while its grants are looked at", async () => {
   await using cells = await TestingCells.create();
   const prepare = (folder: string) => {

@@ -77,6 +77,7 @@ export class KernelProcess {
       host,
       bundleDir: options.bundleDir,
       config: config.cells,
+      caps: config.limits,
       groups: options.groups,
       own: { dataDir: boot.dataDir, codeDir: boot.codeDir, runFolder: Deno.realPathSync(runFolder) },
       environment: options.environment,
