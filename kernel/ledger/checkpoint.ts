@@ -43,11 +43,21 @@ export function parseCheckpoint(text: string): Checkpoint {
   return checkpoint;
 }
 
-export function signCheckpoint(checkpoint: Checkpoint, signer: Signer): string {
-  return signNote(formatCheckpoint(checkpoint), signer);
+export function signCheckpoint(checkpoint: Checkpoint, signers: readonly Signer[]): string {
+  return signNote(formatCheckpoint(checkpoint), signers);
 }
 
-/** Throws `SignedNoteError` or {@linkcode CheckpointError} unless `note` is a checkpoint that `verifier` signed. */
-export function openCheckpoint(note: string, verifier: Verifier): Checkpoint {
-  return parseCheckpoint(openNote(note, verifier));
+export interface OpenedCheckpoint {
+  readonly checkpoint: Checkpoint;
+  /** Those of the verifiers that signed it: one at least. */
+  readonly signedBy: readonly Verifier[];
+}
+
+/**
+ * The checkpoint in `note`. Throws `SignedNoteError` or {@linkcode CheckpointError} unless it is one, and one of
+ * `verifiers` signed it.
+ */
+export function openCheckpoint(note: string, verifiers: readonly Verifier[]): OpenedCheckpoint {
+  const { text, signedBy } = openNote(note, verifiers);
+  return { checkpoint: parseCheckpoint(text), signedBy };
 }

@@ -19,6 +19,8 @@ const ed25519Algorithm = 0x01;
 const keyIdBytes = 4;
 const publicKeyBytes = 32;
 const signatureBytes = 64;
+/** Of a note: more are not looked at, so that no note costs a reader more than this many checks. */
+const signaturesMax = 100;
 const signaturePrefix = "\u2014 ";
 
 /** A name may not contain what separates the parts of a signature line and of a verifier key. */
@@ -83,42 +85,56 @@ export function parseVerifierKey(text: string): Verifier {
   return verifier;
 }
 
-/** Signs `text`, which ends in a newline; gives the whole note. */
-export function signNote(text: string, signer: Signer): string {
+/** Signs `text`, which ends in a newline; gives the whole note, one signature of each signer under it. */
+export function signNote(text: string, signers: readonly Signer[]): string {
   checkText(text);
-  const { keyId, name } = signer.verifier;
-  const signature = sign(null, new TextEncoder().encode(text), signer.privateKey);
-  const encoded = new Uint8Array([...Uint8Array.fromHex(keyId), ...signature]).toBase64();
-  return `${text}\n${signaturePrefix}${name} ${encoded}\n`;
+  const bytes = new TextEncoder().encode(text);
+  const lines = signers.map(({ verifier: { keyId, name }, privateKey }) => {
+    const signature = sign(null, bytes, privateKey);
+    return `${signaturePrefix}${name} ${
+      new Uint8Array([...Uint8Array.fromHex(keyId), ...signature]).toBase64()
+    }\n`;
+  });
+  return `${text}\n${lines.join("")}`;
+}
+
+export interface OpenedNote {
+  readonly text: string;
+  /** Those of the verifiers whose signature stands under it: one at least. */
+  readonly signedBy: readonly Verifier[];
 }
 
 /**
- * The text of `note`, once the signature of `verifier` under it has been checked. Signatures of keys that
- * are not asked for are passed over, as the format says.
+ * The text of `note`, once every signature of `verifiers` under it has been checked, and there is one.
+ * Signatures of other keys are passed over, as the format says. Throws {@linkcode SignedNoteError}.
  */
-export function openNote(note: string, verifier: Verifier): string {
+export function openNote(note: string, verifiers: readonly Verifier[]): OpenedNote {
   const border = note.lastIndexOf("\n\n");
   if (border < 0 || !note.endsWith("\n")) {
     throw new SignedNoteError("Cannot open note: it is not a signed note");
   }
   const text = note.slice(0, border + 1);
   checkText(text);
-  let signed = false;
-  for (const line of note.slice(border + 2, -1).split("\n")) {
+  const lines = note.slice(border + 2, -1).split("\n", signaturesMax + 1);
+  if (lines.length > signaturesMax) {
+    throw new SignedNoteError(`Cannot open note: it has more than ${signaturesMax} signatures`);
+  }
+  const bytes = new TextEncoder().encode(text);
+  const signedBy = new Set<Verifier>();
+  for (const line of lines) {
     const { name, keyId, signature } = parseSignatureLine(line);
-    if (name !== verifier.name || keyId !== verifier.keyId) continue;
-    if (
-      signature.length !== signatureBytes ||
-      !verify(null, new TextEncoder().encode(text), verifier.publicKey, signature)
-    ) {
+    const verifier = verifiers.find((known) => known.name === name && known.keyId === keyId);
+    if (verifier === undefined) continue;
+    if (signature.length !== signatureBytes || !verify(null, bytes, verifier.publicKey, signature)) {
       throw new SignedNoteError(`Cannot open note: the signature of "${name}" is not one of its text`);
     }
-    signed = true;
+    signedBy.add(verifier);
   }
-  if (!signed) {
-    throw new SignedNoteError(`Cannot open note: "${verifier.name}" (${verifier.keyId}) did not sign it`);
+  if (signedBy.size === 0) {
+    const names = verifiers.map(({ name, keyId }) => `"${name}" (${keyId})`);
+    throw new SignedNoteError(`Cannot open note: ${names.join(" or ")} did not sign it`);
   }
-  return text;
+  return { text, signedBy: [...signedBy] };
 }
 
 function parseSignatureLine(line: string): { name: string; keyId: string; signature: Uint8Array } {

@@ -15,28 +15,42 @@ const goSignature =
   "— PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n";
 
 Deno.test("openNote() accepts the note of Go's documentation", () => {
-  assert.equal(openNote(`${goText}\n${goSignature}`, parseVerifierKey(goVerifierKey)), goText);
+  assert.equal(openNote(`${goText}\n${goSignature}`, [parseVerifierKey(goVerifierKey)]).text, goText);
 });
 
 Deno.test("openNote() gives the text of a note of signNote(), to the holder of the verifier key only", () => {
-  const note = signNote("a\n\nb\n", signer);
-  assert.equal(openNote(note, parseVerifierKey(signer.verifier.text)), "a\n\nb\n");
+  const note = signNote("a\n\nb\n", [signer]);
+  assert.equal(openNote(note, [parseVerifierKey(signer.verifier.text)]).text, "a\n\nb\n");
   const other = createSigner("airlock-test", generateKeyPairSync("ed25519").privateKey);
-  assert.throws(() => openNote(note, other.verifier), SignedNoteError);
+  assert.throws(() => openNote(note, [other.verifier]), SignedNoteError);
 });
 
 Deno.test("openNote() passes over signatures of other keys", () => {
-  const [text, ours] = signNote("text\n", signer).split("\n\n");
-  assert.equal(openNote(`${text}\n\n${goSignature}${ours}`, signer.verifier), "text\n");
+  const [text, ours] = signNote("text\n", [signer]).split("\n\n");
+  assert.equal(openNote(`${text}\n\n${goSignature}${ours}`, [signer.verifier]).text, "text\n");
+});
+
+Deno.test("openNote() says which of several keys signed, and takes no bad signature of any of them", () => {
+  const next = createSigner("airlock-test", generateKeyPairSync("ed25519").privateKey);
+  const note = signNote("text\n", [signer, next]);
+  const both = [signer.verifier, next.verifier];
+  assert.deepEqual(openNote(note, both).signedBy, both);
+  assert.deepEqual(openNote(note, [next.verifier]).signedBy, [next.verifier]);
+  assert.deepEqual(openNote(signNote("text\n", [next]), both).signedBy, [next.verifier]);
+  const [, oldLine, newLine] = note.split(/\n(?=\u2014)/);
+  const [, otherLine] = signNote("other\n", [signer]).split(/\n(?=\u2014)/);
+  assert.throws(() => openNote(`text\n\n${otherLine}${newLine}`, both), SignedNoteError);
+  assert.deepEqual(openNote(`text\n\n${oldLine}\n${newLine}`, both).signedBy, both);
+  assert.throws(() => openNote(`text\n\n${`${oldLine}\n`.repeat(101)}`, both), SignedNoteError);
 });
 
 Deno.test("openNote() refuses a note with any bit flipped", () => {
-  const bytes = new TextEncoder().encode(signNote("text\n", signer));
+  const bytes = new TextEncoder().encode(signNote("text\n", [signer]));
   for (let bit = 0; bit < bytes.length * 8; bit++) {
     const flipped = bytes.slice();
     flipped[bit >> 3] ^= 1 << (bit & 7);
     assert.throws(
-      () => openNote(new TextDecoder().decode(flipped), signer.verifier),
+      () => openNote(new TextDecoder().decode(flipped), [signer.verifier]),
       SignedNoteError,
       `bit ${bit}`,
     );
@@ -45,7 +59,7 @@ Deno.test("openNote() refuses a note with any bit flipped", () => {
 
 Deno.test("signNote() refuses text that is not whole lines", () => {
   for (const text of ["", "a", "a\r\n", "\0\n", "\ud800\n"]) {
-    assert.throws(() => signNote(text, signer), SignedNoteError, JSON.stringify(text));
+    assert.throws(() => signNote(text, [signer]), SignedNoteError, JSON.stringify(text));
   }
 });
 
@@ -64,7 +78,10 @@ Deno.test("parseVerifierKey() refuses an id that is not the one of its key, and 
 
 Deno.test("openCheckpoint() gives back what signCheckpoint() signed", () => {
   const checkpoint = { origin: "airlock-test", size: 42, rootHash: emptyRootHash };
-  assert.deepEqual(openCheckpoint(signCheckpoint(checkpoint, signer), signer.verifier), checkpoint);
+  assert.deepEqual(openCheckpoint(signCheckpoint(checkpoint, [signer]), [signer.verifier]), {
+    checkpoint,
+    signedBy: [signer.verifier],
+  });
 });
 
 Deno.test("parseCheckpoint() refuses other ways to write a checkpoint", () => {
@@ -98,7 +115,7 @@ Deno.test({
   async fn() {
     const folder = await Deno.makeTempDir();
     try {
-      const [text, signature] = signNote("a checkpoint\n", signer).split(/\n(?=\u2014)/);
+      const [text, signature] = signNote("a checkpoint\n", [signer]).split(/\n(?=\u2014)/);
       const encoded = Uint8Array.fromBase64(signature.trim().split(" ")[2]);
       await Deno.writeTextFile(join(folder, "text"), text);
       await Deno.writeFile(join(folder, "signature"), encoded.subarray(4));

@@ -58,6 +58,9 @@ export class Frontier {
   #size = 0;
   readonly #roots: string[] = [];
 
+  /** `completed` is told of each complete subtree, from the leaf up, as an append completes it. */
+  constructor(private readonly completed?: (level: number, rootHash: string) => void) {}
+
   get size(): number {
     return this.#size;
   }
@@ -73,12 +76,15 @@ export class Frontier {
       throw new RangeError(`Cannot append ${width} leaves to ${this.#size}: they are no subtree there`);
     }
     let root = rootHash;
+    let height = level;
+    this.completed?.(height, root);
     // Each trailing one bit of the old size is a complete subtree that the new one completes into a larger
     // one. Division, because the bit operators of JavaScript end at 32 bits.
     for (let rest = this.#size / width; rest % 2 === 1; rest = (rest - 1) / 2) {
       const left = this.#roots.pop();
       if (left === undefined) throw new RangeError(`Cannot append leaf ${this.#size}: the frontier is short`);
       root = hashNode(left, root);
+      this.completed?.(++height, root);
     }
     this.#roots.push(root);
     this.#size += width;
