@@ -17,17 +17,19 @@ import type { KernelBoot } from "../schemas/warden_protocol.ts";
 import { Sandbox, type StartedCell } from "../sandbox/sandbox.ts";
 import type { WardenLink } from "../sandbox/warden_link.ts";
 import { type Ledger, openLedger } from "./ledger/ledger.ts";
+import { createShredder, type Shredder } from "./ledger/shredder.ts";
+import { LifeReader } from "./life_reader.ts";
 import type { LifecycleVerb } from "./lifecycle/orders.ts";
 import { type GrantsView, Plugins } from "./lifecycle/plugins.ts";
 import { systemClock } from "../sandbox/clock.ts";
 import { createPackageStore } from "./registry/package_store.ts";
 import { readOne, type RegistryDeps, scanPluginFolders } from "./registry/registry.ts";
 import { Router } from "./router/router.ts";
-import { openCommitments } from "./store/commitments_table.ts";
+import { recordFailure, recordStart, recordStop } from "./start_entries.ts";
+import { type Commitments, openCommitments } from "./store/commitments_table.ts";
 import { openStore, type Store } from "./store/store.ts";
 import type { Logger } from "./telemetry/log.ts";
 import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
-import { sha256HexOf } from "./trust/package_digest.ts";
 import { createTokens, type Tokens } from "./trust/tokens.ts";
 import { Tracker } from "./tracker.ts";
 
@@ -60,6 +62,8 @@ export interface Kernel {
   readonly tier: KernelBoot["tier"];
   status(): KernelStatus;
   readonly ledger: Ledger;
+  /** What opens the ledger's commitments. */
+  readonly commitments: Shredder;
   readonly tokens: Tokens;
   readonly metrics: Metrics;
   readonly plugins: {
@@ -82,6 +86,8 @@ export interface Kernel {
    * under way, and the stop of its cell.
    */
   drain(serverClosed: Promise<void>): Promise<void>;
+  /** Records that the kernel gives up, where it still can; the process is expected to end. Never rejects. */
+  fail(): Promise<void>;
 }
 
 export interface KernelDeps {
@@ -105,8 +111,11 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
     logger.error("Work in the background failed", { error: String(error) })
   );
   const metrics = createMetrics();
-  const { store, ledger, tokens } = await openState(config, deps, closers, metrics);
-  const { plugins, sandbox } = await openPlugins({ config, deps, tracker, metrics, store, ledger });
+  const { store, ledger, commitments, tokens } = await openState(config, deps, closers, metrics);
+  const { plugins, sandbox } = await orFail(
+    ledger,
+    () => openPlugins({ config, deps, tracker, metrics, store, ledger }),
+  );
   const { callsPendingMax, cellWaitMs, inputBytesPendingMax } = config.cells;
   const router = new Router({ plugins, ledger, metrics, callsPendingMax, cellWaitMs, inputBytesPendingMax });
   status = "ready";
@@ -116,11 +125,7 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
     startedAtMs,
     tier: boot.tier,
     status: () => status,
-    ledger,
-    tokens,
-    metrics,
-    plugins,
-    router,
+    ...{ ledger, commitments, tokens, metrics, plugins, router },
     async refuse({ code, target, plugin, actor, request }) {
       metrics.refused(code);
       const data = { request, code };
@@ -134,32 +139,49 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
     },
     async drain(serverClosed) {
       status = "draining";
-      // No start may outlast the drain: what is up answers, what is not is refused.
-      plugins.close();
-      await within(config.http.drainTimeoutMs, Promise.all([router.drain(), serverClosed]));
-      // What is still under way ends with its cell, and gets an answer that says so.
-      await plugins.shutdown();
-      await router.drain();
-      await sandbox[Symbol.asyncDispose]();
-      await tracker.settled();
-      await tokens.close();
-      await ledger.append({
-        type: "kernel.stopped",
-        actor: "kernel",
-        plugin: "",
-        data: { reason: "drained" },
+      await orFail(ledger, async () => {
+        // No start may outlast the drain: what is up answers, what is not is refused.
+        plugins.close();
+        await within(config.http.drainTimeoutMs, Promise.all([router.drain(), serverClosed]));
+        // What is still under way ends with its cell, and gets an answer that says so.
+        await plugins.shutdown();
+        await router.drain();
+        await sandbox[Symbol.asyncDispose]();
+        await tracker.settled();
+        await tokens.close();
+        await recordStop(ledger, "drained");
       });
       await closers.disposeAsync();
     },
+    fail: () => recordFailure(ledger),
   };
+}
+
+/** What fails here ends the kernel: the ledger is told first. */
+async function orFail<T>(ledger: Ledger, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    await recordFailure(ledger);
+    throw error;
+  }
 }
 
 /** What outlives the kernel: store, ledger and tokens, in the order in which they need each other. */
 async function openState(config: Config, deps: KernelDeps, closers: AsyncDisposableStack, metrics: Metrics) {
   const { boot, nowMs } = deps;
   const store = closers.use(openStore({ file: `${boot.dataDir}/airlock.db` }));
-  const ledger = closers.use(await openKernelLedger(config, deps, closers, metrics));
-  await recordStart(ledger, config, deps);
+  const life = new LifeReader();
+  const openings = closers.use(
+    openCommitments({ file: `${boot.dataDir}/commitments.db`, rowsMax: config.ledger.commitmentsMax }),
+  );
+  const ledger = closers.use(await openKernelLedger(config, deps, { commitments: openings, metrics, life }));
+  await recordStart({ ledger, table: store.config }, config, {
+    version: airlockVersion,
+    deno: Deno.version.deno,
+    tier: boot.tier,
+    before: life.ended(),
+  });
   const tokens = createTokens({
     table: store.tokens,
     ledger,
@@ -168,8 +190,8 @@ async function openState(config: Config, deps: KernelDeps, closers: AsyncDisposa
     tokensMax: config.tokensMax,
     refusalsWindowMs: config.ledger.refusalsWindowMs,
   });
-  await tokens.ensureAdminToken(`${boot.dataDir}/admin.token`);
-  return { store, ledger, tokens };
+  await orFail(ledger, () => tokens.ensureAdminToken(`${boot.dataDir}/admin.token`));
+  return { store, ledger, commitments: createShredder({ ledger, table: openings }), tokens };
 }
 
 interface PluginParts {
@@ -204,7 +226,7 @@ async function openPlugins({ config, deps, tracker, metrics, store, ledger }: Pl
     random: () => Math.random(),
     warn: (message) => logger.child("lifecycle").warning(message),
     track: (work) => tracker.track(work),
-    fatal: (error) => deps.fatal(error),
+    fatal: (error) => void recordFailure(ledger).then(() => deps.fatal(error)),
     readPackage: (folder) => readOne(folder, registry),
     verifyPackage: (digest) => packages.verify(digest),
   });
@@ -218,32 +240,18 @@ async function openPlugins({ config, deps, tracker, metrics, store, ledger }: Pl
 async function openKernelLedger(
   config: Config,
   deps: KernelDeps,
-  closers: AsyncDisposableStack,
-  metrics: Metrics,
+  { commitments, metrics, life }: { commitments: Commitments; metrics: Metrics; life: LifeReader },
 ): Promise<Ledger> {
   const { boot, nowMs, fatal } = deps;
   const { origin, ...limits } = config.ledger;
-  const commitments = closers.use(
-    openCommitments({ file: `${boot.dataDir}/commitments.db`, rowsMax: limits.commitmentsMax }),
-  );
   return await openLedger(
     { folder: `${boot.dataDir}/ledger`, ...(origin === undefined ? {} : { origin }), ...limits },
-    { nowMs, randomBytes, commitments, fatal, committed: (batch) => metrics.ledgerCommitted(batch) },
-  );
-}
-
-async function recordStart(ledger: Ledger, config: Config, { boot }: KernelDeps): Promise<void> {
-  await ledger.append({
-    type: "kernel.started",
-    actor: "kernel",
-    plugin: "",
-    data: {
-      version: airlockVersion,
-      deno: Deno.version.deno,
-      tier: boot.tier,
-      configSha256: sha256HexOf(JSON.stringify(config)),
+    {
+      ...{ nowMs, randomBytes, commitments, fatal },
+      committed: (batch) => metrics.ledgerCommitted(batch),
+      scanned: (record) => life.take(record),
     },
-  });
+  );
 }
 
 async function openRegistry(config: Config, dataDir: string) {

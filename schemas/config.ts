@@ -94,7 +94,7 @@ export const configSchema = z.strictObject({
     refusalsWindowMs: ms(10_000, "Refused tokens are written once in this time, with a count."),
     public: z.boolean().default(false).describe("Whether /log is served without a token."),
     openRecordsMax: count(16_384, "Records read again before a start; the older ones are read after it."),
-    auditRecordsPerSecond: count(20_000, "How fast the older records are read again after a start."),
+    auditRecordsPerSecond: count(10_000, "How fast the older records are read again after a start."),
     filterRecordsMax: count(10_000, "Records that one request with a filter looks at."),
   }).prefault({}).describe("The ledger."),
   tokensMax: count(10_000, "Tokens that exist at once."),

@@ -3,39 +3,75 @@
  *
  * Each type has an allow-list of fields. Scalars are integers and strings only. A field that ends in
  * `Commitment` is the hex of a salted SHA-256 (see `kernel/ledger/`): inputs, outputs and any text that a
- * plugin or a caller chose enter in no other way. Pure.
+ * plugin or a caller chose enter in no other way.
+ *
+ * What stands in clear is ours (ids, codes, hashes, versions of Airlock and Deno), or the operator's (the origin,
+ * the scopes that were granted), or a name that a package must choose from a narrow grammar (`id@version`, and
+ * the names of its actions), because nobody could read the ledger without it. Pure.
  *
  * @module
  */
 import { z } from "zod";
+import { roleSchema } from "./api.ts";
 import { isolationSchema, permissionNames } from "./capabilities.ts";
+import { actionNameSchema, versionSchema } from "./manifest.ts";
 import { problemCodeSchema } from "./problem.ts";
 
 const sha256Hex = z.string().regex(/^[0-9a-f]{64}$/);
 const requestId = z.string().regex(/^[0-9A-Za-z-]{1,64}$/);
 const tokenId = z.string().regex(/^[0-9A-Za-z_-]{1,64}$/);
 const nat = z.int().nonnegative();
+/** `name+hash+base64`: ours, but for the origin in it, which the operator may choose. */
+const verifierKey = z.string().max(256);
+const commitmentField = z.string().max(64).regex(/^[a-z][A-Za-z]*Commitment$/);
+/** As they are in force: the operator allowed them, or they are the package's own folder, its data, its public hosts. */
 const grantedScopes = z.partialRecord(
   z.enum([...permissionNames, "eval"]),
   z.array(z.string().max(1_024)).max(256),
 );
+/** The most calls that one `kernel.recovered` lists: some 35,000 bytes. */
+export const recoveredCallsMax = 2_000;
 
 /** The `data` of each event type. */
 export const ledgerEventData = {
-  "ledger.created": z.strictObject({ origin: z.string(), keys: z.array(z.string()).min(1) }),
+  "ledger.created": z.strictObject({
+    origin: z.string().max(128),
+    keys: z.array(verifierKey).min(1).max(2),
+  }),
   "ledger.recovered": z.strictObject({ bytesCut: nat, cutSha256: sha256Hex }),
   /** From this entry on, `key` signs checkpoints too. */
-  "ledger.rotated": z.strictObject({ key: z.string() }),
+  "ledger.rotated": z.strictObject({ key: verifierKey }),
   /** `key` signs no checkpoint that is larger than this entry's. */
-  "ledger.retired": z.strictObject({ key: z.string() }),
-  "commitment.deleted": z.strictObject({ entry: nat, fields: z.array(z.string().max(64)).min(1) }),
-  "kernel.started": z.strictObject({
-    version: z.string(),
-    deno: z.string(),
-    tier: isolationSchema,
-    configSha256: sha256Hex,
+  "ledger.retired": z.strictObject({ key: verifierKey }),
+  "commitment.deleted": z.strictObject({
+    entry: nat,
+    fields: z.array(commitmentField).min(1).max(8),
   }),
-  "kernel.stopped": z.strictObject({ reason: z.enum(["drained", "forced", "failed"]) }),
+  "kernel.started": z.strictObject({
+    version: versionSchema,
+    deno: z.string().max(64),
+    tier: isolationSchema,
+    configCommitment: sha256Hex,
+  }),
+  /** No entry of a forced stop: the warden kills, and the next start writes `kernel.recovered`. */
+  "kernel.stopped": z.strictObject({ reason: z.enum(["drained", "failed"]) }),
+  /**
+   * The life of the kernel that began at entry `started` (-1: not among the records that were read) did not end
+   * with `kernel.stopped`, or had `calls` without an outcome then, named by their `call.accepted`. More of them
+   * than fit into one entry stand in several. `complete`: the records were read back to `started`.
+   */
+  "kernel.recovered": z.strictObject({
+    started: z.int().min(-1),
+    calls: z.array(nat).max(recoveredCallsMax),
+    complete: z.enum(["yes", "no"]),
+  }),
+  /** Names of the settings that are not as at the last start; the ones of a record of plugins are never among them. */
+  "config.changed": z.strictObject({
+    keys: z.array(z.string().max(64).regex(/^[$A-Za-z]+(?:\.[A-Za-z]+)*$/)).min(1).max(256),
+    configCommitment: sha256Hex,
+  }),
+  /** A folder of a plugin is there for the first time, or with other bytes. No digest of what cannot be read whole. */
+  "plugin.found": z.strictObject({ folderCommitment: sha256Hex, packageSha256: sha256Hex.optional() }),
   "plugin.admitted": z.strictObject({ packageSha256: sha256Hex, signed: z.enum(["yes", "no"]) }),
   "plugin.rejected": z.strictObject({
     folderCommitment: sha256Hex,
@@ -51,8 +87,14 @@ export const ledgerEventData = {
     reason: z.enum(["operator", "idle", "shutdown", "reload", "per-call"]),
   }),
   "plugin.failed": z.strictObject({ code: problemCodeSchema, reasonCommitment: sha256Hex }),
-  "plugin.crashed": z.strictObject({ exitCode: z.int(), signal: z.string().max(16), calls: nat }),
-  "plugin.killed": z.strictObject({ code: problemCodeSchema, calls: nat }),
+  "plugin.crashed": z.strictObject({
+    exitCode: z.int(),
+    /** As the operating system names it, or "". */
+    signal: z.string().max(16),
+    calls: nat,
+    detailCommitment: sha256Hex,
+  }),
+  "plugin.killed": z.strictObject({ code: problemCodeSchema, calls: nat, detailCommitment: sha256Hex }),
   "plugin.enabled": z.strictObject({}),
   "plugin.disabled": z.strictObject({}),
   "plugin.loaded": z.strictObject({ packageSha256: sha256Hex }),
@@ -70,23 +112,30 @@ export const ledgerEventData = {
   }),
   "plugin.reset": z.strictObject({}),
   "breaker.changed": z.strictObject({ state: z.enum(["closed", "open", "half_open"]) }),
-  "grant.changed": z.strictObject({ granted: grantedScopes }),
-  "call.accepted": z.strictObject({ action: z.string(), request: requestId, inputCommitment: sha256Hex }),
+  /** In force from here on, and not before. */
+  "grant.given": z.strictObject({ granted: grantedScopes }),
+  /** No longer in force. */
+  "grant.taken": z.strictObject({ granted: grantedScopes }),
+  "call.accepted": z.strictObject({
+    action: actionNameSchema,
+    request: requestId,
+    inputCommitment: sha256Hex,
+  }),
   "call.retried": z.strictObject({
-    action: z.string(),
+    action: actionNameSchema,
     request: requestId,
     accepted: nat,
     code: problemCodeSchema,
   }),
   "call.completed": z.strictObject({
-    action: z.string(),
+    action: actionNameSchema,
     request: requestId,
     accepted: nat,
     durationUs: nat,
     outputCommitment: sha256Hex,
   }),
   "call.failed": z.strictObject({
-    action: z.string(),
+    action: actionNameSchema,
     request: requestId,
     accepted: nat,
     durationUs: nat,
@@ -103,7 +152,7 @@ export const ledgerEventData = {
     code: problemCodeSchema,
     targetCommitment: sha256Hex,
   }),
-  "token.created": z.strictObject({ token: tokenId, role: z.string(), nameCommitment: sha256Hex }),
+  "token.created": z.strictObject({ token: tokenId, role: roleSchema, nameCommitment: sha256Hex }),
   "token.revoked": z.strictObject({ token: tokenId }),
   "token.refused": z.strictObject({ count: z.int().positive(), windowMs: nat }),
 } as const;

@@ -3,26 +3,31 @@
  *
  * Invariants:
  * - no answer without a request id and the security headers;
- * - no way to a `/v1` route without a token, known or not;
+ * - no way to a `/v1` route without a token, known or not; nor to `/log`, unless `ledger.public` is set;
  * - a path that is not spelt plainly (`%`, a doubled or trailing slash) names nothing.
  *
  * @module
  */
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { ProblemError } from "../../schemas/problem.ts";
-import { authenticate, checkReady } from "./authenticate.ts";
+import { admitToLog, authenticate, checkReady } from "./authenticate.ts";
+import { registerCommitments } from "./commitments.ts";
 import type { Api, ApiContext, ApiEnv, ApiKernel } from "./context.ts";
 import { registerDocs } from "./docs.ts";
 import { registerGrants } from "./grants.ts";
 import { registerHealth } from "./health.ts";
 import { registerInvoke } from "./invoke.ts";
 import { registerLedger } from "./ledger.ts";
+import { registerLedgerExport } from "./ledger_export.ts";
+import { registerLedgerKeys } from "./ledger_keys.ts";
+import { registerLogTiles } from "./log_tiles.ts";
 import { registerLogs } from "./logs.ts";
 import { registerMetrics } from "./metrics.ts";
 import { observeRequest } from "./observe_request.ts";
 import { registerOpenApi } from "./openapi.ts";
 import { registerPlugins } from "./plugins.ts";
 import { answerProblem, refuseInvalid } from "./problems.ts";
+import { registerProofs } from "./proofs.ts";
 import { setSecurityHeaders } from "./security_headers.ts";
 import { registerTokens } from "./tokens.ts";
 
@@ -47,6 +52,11 @@ export function createApp(kernel: ApiKernel, { swaggerUiFolder }: AppOptions): A
   registerGrants(app, kernel);
   registerTokens(app, kernel);
   registerLedger(app, kernel);
+  registerLedgerKeys(app, kernel);
+  registerProofs(app, kernel);
+  registerLedgerExport(app, kernel);
+  registerCommitments(app, kernel);
+  registerLogTiles(app, kernel);
   registerOpenApi(app, kernel);
   registerDocs(app, swaggerUiFolder);
   return app;
@@ -67,7 +77,9 @@ async function answerUnrouted(app: Api, kernel: ApiKernel, c: ApiContext): Promi
   const { path, method } = c.req;
   try {
     // The path as it was sent: an escaped one is no route, and still asks for one of ours.
-    if (new URL(c.req.url).pathname.startsWith("/v1/")) {
+    const { pathname } = new URL(c.req.url);
+    if (pathname.startsWith("/log/")) admitToLog(kernel, c);
+    if (pathname.startsWith("/v1/")) {
       checkReady(kernel);
       c.set("caller", authenticate(kernel, c.req.raw));
     }

@@ -41,6 +41,16 @@ const routes: [method: string, path: string, needed: Role | null, body?: string]
   ["GET", "/v1/ledger/entries", "viewer"],
   ["GET", "/v1/ledger/checkpoint", "viewer"],
   ["GET", "/v1/ledger/key", "viewer"],
+  ["POST", "/v1/ledger/key/rotate", "admin"],
+  ["POST", "/v1/ledger/key/retire", "admin"],
+  ["GET", "/v1/ledger/proofs/inclusion/0", "viewer"],
+  ["GET", "/v1/ledger/proofs/consistency?from=1", "viewer"],
+  ["GET", "/v1/ledger/export", "viewer"],
+  ["GET", "/v1/ledger/commitments/0", "admin"],
+  ["DELETE", "/v1/ledger/commitments/0", "admin"],
+  ["GET", "/log/checkpoint", "viewer"],
+  ["GET", "/log/tile/0/000", "viewer"],
+  ["GET", "/log/tile/entries/000.p/3", "viewer"],
 ];
 
 for (const [method, path, needed, body] of routes) {

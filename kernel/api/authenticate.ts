@@ -9,7 +9,7 @@
 import type { MiddlewareHandler } from "hono";
 import { type Role, roleIncludes } from "../../schemas/api.ts";
 import { ProblemError } from "../../schemas/problem.ts";
-import type { ApiEnv, ApiKernel, Caller } from "./context.ts";
+import type { ApiContext, ApiEnv, ApiKernel, Caller } from "./context.ts";
 
 /** The environment of a handler that comes after {@linkcode requireRole}. */
 interface CallerEnv {
@@ -28,6 +28,18 @@ export function requireRole(kernel: ApiKernel, role: Role): MiddlewareHandler<Ca
     checkRole(caller, role);
     await next();
   };
+}
+
+/**
+ * Admits a request for `/log`: a `viewer`, or whoever asks where `ledger.public` is set. There a token is not
+ * looked at, so that a stale one is no obstacle to what anyone may read.
+ */
+export function admitToLog(kernel: ApiKernel, c: ApiContext): void {
+  checkReady(kernel);
+  if (kernel.config.ledger.public) return;
+  const caller = authenticate(kernel, c.req.raw);
+  c.set("caller", caller);
+  checkRole(caller, "viewer");
 }
 
 /** Throws NOT_READY. */

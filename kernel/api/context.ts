@@ -9,13 +9,18 @@ import type { Context } from "hono";
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { Kernel } from "../kernel.ts";
 import type { Ledger } from "../ledger/ledger.ts";
+import type { Shredder } from "../ledger/shredder.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { Tokens } from "../trust/tokens.ts";
 
 /** The part of the kernel that the API speaks to. */
 export interface ApiKernel
   extends Pick<Kernel, "config" | "version" | "startedAtMs" | "status" | "plugins" | "router" | "refuse"> {
-  readonly ledger: Pick<Ledger, "verifierKey" | "checkpoint" | "checkpointBase64" | "entries">;
+  readonly ledger: Pick<
+    Ledger,
+    "verifierKeys" | "checkpoint" | "checkpointBase64" | "reader" | "rotateKey" | "retireKey"
+  >;
+  readonly commitments: Shredder;
   readonly tokens: Pick<Tokens, "authenticate" | "create" | "list" | "revoke" | "refused">;
   readonly metrics: Pick<Metrics, "requestEnded" | "render">;
 }

@@ -9,7 +9,7 @@ import { operatorGrantsSchema } from "../../schemas/capabilities.ts";
 import { requireRole } from "./authenticate.ts";
 import type { Api, ApiKernel } from "./context.ts";
 import { acceptJsonBody } from "./json_body.ts";
-import { bodyProblems, json, tokenProblems, written } from "./responses.ts";
+import { bodyProblems, json, tokenProblems, writeProblems, written } from "./responses.ts";
 import { checkpointHeader } from "./security_headers.ts";
 
 const path = "/v1/plugins/{id}/grants";
@@ -57,7 +57,7 @@ export function registerGrants(app: Api, kernel: ApiKernel): void {
       },
       responses: {
         200: written("The grants, in force", grantsView),
-        ...tokenProblems(
+        ...writeProblems(
           ...bodyProblems,
           "INPUT_INVALID",
           "PLUGIN_NOT_FOUND",

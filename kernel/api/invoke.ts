@@ -16,14 +16,21 @@ import type { Api, ApiContext, ApiKernel } from "./context.ts";
 import { EventStream } from "./event_stream.ts";
 import { checkJsonBytes, readBody } from "./json_body.ts";
 import { toProblemError } from "./problems.ts";
-import { bodyProblems, tokenProblems } from "./responses.ts";
+import { bodyProblems, writeProblems, writtenHeaders } from "./responses.ts";
 import { checkpointHeader, requestIdHeader, securityHeaders } from "./security_headers.ts";
 
 /** Proxies commonly give up on a connection that was idle for 30 to 60 seconds. */
 const keepAliveMs = 15_000;
 
 const callProblems = problemCodes.filter((code): code is ProblemCode =>
-  !["NOT_FOUND", "METHOD_NOT_ALLOWED", "TOKEN_NOT_FOUND", "GRANT_REFUSED", "CONFIG_INVALID"].includes(code)
+  ![
+    "NOT_FOUND",
+    "METHOD_NOT_ALLOWED",
+    "TOKEN_NOT_FOUND",
+    "ENTRY_NOT_FOUND",
+    "GRANT_REFUSED",
+    "CONFIG_INVALID",
+  ].includes(code)
 );
 
 const invokeRoute = createRoute({
@@ -35,8 +42,9 @@ const invokeRoute = createRoute({
   description:
     "Needs the role `invoker`. With `Accept: text/event-stream` the answer is a stream of the events " +
     "`TOKEN` (data: one JSON value) and `PROGRESS`, then `COMPLETE` (data: what the JSON answer would be) or " +
-    "`ERROR` (data: the problem). A call that fails before its first event is answered with its problem. " +
-    "No body stands for the input `{}`.",
+    "`ERROR` (data: the problem), both with the member `checkpoint`: what `Airlock-Checkpoint` would be, since " +
+    "a stream's header is sent before its call has ended and covers its beginning only. A call that fails " +
+    "before its first event is answered with its problem. No body stands for the input `{}`.",
   security: [{ bearer: [] }],
   request: {
     params: z.object({ id: z.string(), action: z.string() }),
@@ -52,8 +60,9 @@ const invokeRoute = createRoute({
           schema: progressSchema.meta({ id: "Progress", description: "Data of PROGRESS" }),
         },
       },
+      headers: writtenHeaders,
     },
-    ...tokenProblems(...bodyProblems, ...callProblems),
+    ...writeProblems(...bodyProblems, ...callProblems),
   },
 });
 
@@ -101,11 +110,16 @@ function resultText({ output, durationMs, inputSha256, outputSha256, ledger }: C
     `"outputSha256":"${outputSha256}","ledger":{"index":${ledger.index},"size":${ledger.size}}}`;
 }
 
+/** `json`, the text of an object, with one more member at its end. */
+function withCheckpoint(json: string, checkpoint: string): string {
+  return `${json.slice(0, -1)},"checkpoint":"${checkpoint}"}`;
+}
+
 /**
  * Until the first event the status is open: a call that fails by then is answered with its problem.
  *
- * The stream's header carries the checkpoint of its beginning, which covers `call.accepted`; that of its end
- * can be had from the ledger.
+ * The stream's header carries the checkpoint of its beginning, and its last event the one that covers the
+ * call's outcome.
  */
 async function answerAsStream(kernel: ApiKernel, c: ApiContext, call: Call): Promise<Response> {
   const gone = new AbortController();
@@ -119,14 +133,15 @@ async function answerAsStream(kernel: ApiKernel, c: ApiContext, call: Call): Pro
       progress: ({ fraction, note }) => events.sendProgress(JSON.stringify({ fraction, note })),
     },
   }).then((result) => {
-    events.end("COMPLETE", resultText(result));
+    events.end("COMPLETE", withCheckpoint(resultText(result), result.checkpoint));
     return result.checkpoint;
   }).catch((error) => {
     if (events.state === "waiting") {
       events.close();
       throw error;
     }
-    events.end("ERROR", JSON.stringify(toProblemError(error).toProblem()));
+    const problem = JSON.stringify(toProblemError(error).toProblem());
+    events.end("ERROR", withCheckpoint(problem, kernel.ledger.checkpointBase64()));
   });
   const checkpoint = await Promise.race([settled, events.opened]);
   return new Response(events.body, {

@@ -74,7 +74,7 @@ Deno.test("registerInvoke() keeps an output that looks like an answer inside `ou
   assert.equal(answer.output, text);
   assert.deepEqual(answer.ledger, { index: 41, size: 42 });
   const events = await eventsOf(await post("{}", streaming));
-  assert.deepEqual(events, [["COMPLETE", answer]]);
+  assert.deepEqual(events, [["COMPLETE", { ...answer, checkpoint: checkpointBase64 }]]);
 });
 
 Deno.test("registerInvoke() takes no body for an empty input", async () => {
@@ -115,6 +115,7 @@ Deno.test("registerInvoke() streams tokens and progress, then the answer", async
       inputSha256: rest.inputSha256,
       outputSha256,
       ledger: rest.ledger,
+      checkpoint: checkpointBase64,
     }],
   ]);
 });
@@ -139,7 +140,8 @@ Deno.test("registerInvoke() ends a stream that fails later with ERROR", async ()
     });
     const events = await eventsOf(await post("{}", streaming));
     assert.deepEqual(events.map(([event]) => event), ["TOKEN", "ERROR"]);
-    const problem = events[1]?.[1] as Problem;
+    const { checkpoint, ...problem } = events[1]?.[1] as Problem & { checkpoint: string };
+    assert.equal(checkpoint, checkpointBase64);
     assert.equal(problem.code, error instanceof ProblemError ? "LIMIT_CPU" : "INTERNAL");
     assert.doesNotMatch(problem.detail, /secret/);
   }

@@ -1,5 +1,5 @@
 /**
- * The ledger, to read: entries as they are stored, the signed checkpoint, and the key that verifies it.
+ * The ledger: entries as they are stored, and the signed checkpoint.
  *
  * @module
  */
@@ -8,16 +8,39 @@ import { checkpointSchema, ledgerEntrySchema, listSchema } from "../../schemas/a
 import { requireRole } from "./authenticate.ts";
 import type { Api, ApiKernel } from "./context.ts";
 import { pageQuery } from "./page.ts";
-import { json, tokenProblems } from "./responses.ts";
+import { json, text, tokenProblems } from "./responses.ts";
+
+/** The index of an entry, or a size of the log, in the one way to write it. */
+export const indexText = z.string().regex(/^(?:0|[1-9]\d{0,15})$/, "must be the index of an entry")
+  .transform(Number)
+  .pipe(z.int("must be the index of an entry"));
+
+const typesMax = 32;
+const typeName = z.string().max(64).regex(/^[a-z]+\.(?:[a-z]+|\*)$/, 'must be a type, or "word.*"');
+const instant = z.iso.datetime({ offset: true, error: "must be a time such as 2026-11-20T10:00:00Z" })
+  .transform((text) => Date.parse(text));
 
 const entriesQuery = pageQuery(100).extend({
-  after: z.string().regex(/^\d{1,15}$/, "must be the index of an entry")
-    .transform(Number)
-    .optional()
-    .describe("Index of the last entry already read"),
+  after: indexText.optional().describe(
+    "`next` of the page before, or the index of the last entry already read",
+  ),
+  type: z.preprocess(
+    (value) => typeof value === "string" ? [value] : value,
+    z.array(typeName).max(typesMax),
+  ).optional().openapi({
+    type: "array",
+    items: { type: "string" },
+    description: "A type, or `call.*` for all that begin so; repeated, any of them",
+  }),
+  plugin: z.string().min(1).max(256).optional().describe("`id@version`, or `id` for any version"),
+  actor: z.string().min(1).max(128).optional().describe("Such as `kernel` or `token:<id>`"),
+  since: instant.optional().openapi({
+    type: "string",
+    format: "date-time",
+    description: "At this time or later",
+  }),
+  until: instant.optional().openapi({ type: "string", format: "date-time", description: "Before this time" }),
 });
-
-const text = { "text/plain": { schema: z.string() } };
 
 export function registerLedger(app: Api, kernel: ApiKernel): void {
   const { ledger } = kernel;
@@ -30,7 +53,10 @@ export function registerLedger(app: Api, kernel: ApiKernel): void {
       operationId: "listLedgerEntries",
       tags: ["ledger"],
       summary: "List entries",
-      description: "Needs the role `viewer`. Ascending by index. `line` is the stored line, to the byte.",
+      description:
+        "Needs the role `viewer`. Ascending by index. `line` is the stored line, to the byte. With a filter a " +
+        "request looks at `ledger.filterRecordsMax` entries at most, so a page may hold few entries or none " +
+        "and still have a `next`.",
       security: [{ bearer: [] }],
       middleware: viewer,
       request: { query: entriesQuery },
@@ -40,10 +66,9 @@ export function registerLedger(app: Api, kernel: ApiKernel): void {
       },
     }),
     async (c) => {
-      const items = await ledger.entries(c.req.valid("query"));
-      const last = items.at(-1);
-      const isEnd = last === undefined || last.index + 1 >= ledger.checkpoint().size;
-      return c.json({ items, next: isEnd ? null : String(last.index) }, 200);
+      const { type: types, since: sinceMs, until: untilMs, ...query } = c.req.valid("query");
+      const { items, next } = await ledger.reader.entries({ ...query, types, sinceMs, untilMs });
+      return c.json({ items, next: next === null ? null : String(next) }, 200);
     },
   );
 
@@ -70,20 +95,5 @@ export function registerLedger(app: Api, kernel: ApiKernel): void {
       const checkpoint = ledger.checkpoint();
       return c.req.valid("query").format === "json" ? c.json(checkpoint, 200) : c.text(checkpoint.note, 200);
     },
-  );
-
-  app.openapi(
-    createRoute({
-      method: "get",
-      path: "/v1/ledger/key",
-      operationId: "getLedgerKey",
-      tags: ["ledger"],
-      summary: "Show the verifier key",
-      description: "Needs the role `viewer`. `name+hash+base64`, see c2sp.org/signed-note.",
-      security: [{ bearer: [] }],
-      middleware: viewer,
-      responses: { 200: { description: "The key", content: text }, ...tokenProblems() },
-    }),
-    (c) => c.text(ledger.verifierKey, 200),
   );
 }

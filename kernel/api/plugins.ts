@@ -11,7 +11,7 @@ import { requireRole } from "./authenticate.ts";
 import type { Api, ApiKernel } from "./context.ts";
 import { acceptJsonBody } from "./json_body.ts";
 import { pageItemsMax, pageQuery } from "./page.ts";
-import { bodyProblems, json, tokenProblems, written } from "./responses.ts";
+import { bodyProblems, json, tokenProblems, writeProblems, written } from "./responses.ts";
 import { checkpointHeader } from "./security_headers.ts";
 
 const plugin = pluginSchema.meta({ id: "Plugin" });
@@ -142,7 +142,7 @@ function registerVerb(
       request: { params },
       responses: {
         200: written("The plugin, settled", plugin),
-        ...tokenProblems(...bodyProblems, "PLUGIN_NOT_FOUND", "QUEUE_FULL", ...problems),
+        ...writeProblems(...bodyProblems, "PLUGIN_NOT_FOUND", "QUEUE_FULL", ...problems),
       },
     }),
     async (c) => {

@@ -3,6 +3,8 @@
  *
  * Invariants:
  * - an act refused to a known caller is in the ledger before its answer, once;
+ * - whatever answers a write of a known caller carries the newest checkpoint. It covers the entry of the failed or
+ *   refused act, because that was durable before;
  * - an unexpected error is logged in full and told in general.
  *
  * @module

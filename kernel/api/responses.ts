@@ -8,9 +8,13 @@ import { type ProblemCode, problemSchema, problemTable } from "../../schemas/pro
 
 const problem = problemSchema.meta({ id: "Problem" });
 
-const writtenHeaders = z.object({
-  "Airlock-Checkpoint": z.string().describe("base64 of the signed checkpoint that covers the act"),
-});
+const checkpoint = z.string().describe("base64 of the signed checkpoint that covers the act");
+
+/** Of an answer to a write. */
+export const writtenHeaders = z.object({ "Airlock-Checkpoint": checkpoint });
+
+/** Of a problem that answers a write: one that was refused before anyone knew who asks has no entry to cover. */
+const problemHeaders = z.object({ "Airlock-Checkpoint": checkpoint.optional() });
 
 /** What any route with a token may answer. */
 const commonProblems: ProblemCode[] = ["UNAUTHENTICATED", "FORBIDDEN", "NOT_READY", "INTERNAL"];
@@ -23,12 +27,20 @@ export const bodyProblems: ProblemCode[] = [
   "BODY_TIMEOUT",
 ];
 
+/** Content of type `text/plain`. */
+export const text = { "text/plain": { schema: z.string() } };
+
 /** An answer of type `application/json`. */
 export function json<T extends z.ZodType>(description: string, schema: T) {
   return { description, content: { "application/json": { schema } } };
 }
 
-/** The same, for an act that is in the ledger. */
+/** An answer of another type. Its key is typed as any text: the types of zod-openapi take "x-ndjson" for JSON. */
+export function file(description: string, contentType: string) {
+  return { description, content: { [contentType]: { schema: z.string().meta({ format: "binary" }) } } };
+}
+
+/** The same as {@linkcode json}, for an act that is in the ledger. */
 export function written<T extends z.ZodType>(description: string, schema: T) {
   return { ...json(description, schema), headers: writtenHeaders };
 }
@@ -48,4 +60,16 @@ export function problems(...codes: ProblemCode[]): object {
 /** The problems `codes` and those of every route with a token. */
 export function tokenProblems(...codes: ProblemCode[]): object {
   return problems(...commonProblems, ...codes);
+}
+
+/** The same, for a route that writes: a refused or failed act is in the ledger too. */
+export function writeProblems(...codes: ProblemCode[]): object {
+  return Object.fromEntries(
+    Object.entries(tokenProblems(...codes)).map(([status, response]) => [
+      status,
+      status === String(problemTable.UNAUTHENTICATED[0])
+        ? response
+        : { ...response, headers: problemHeaders },
+    ]),
+  );
 }

@@ -10,6 +10,7 @@ import type { CheckpointView, LedgerEntry, LogLine, PluginView, Role, TokenView 
 import { type Config, configSchema } from "../../schemas/config.ts";
 import { ProblemError } from "../../schemas/problem.ts";
 import type { Call, CallResult, GrantsView, Refusal } from "../kernel.ts";
+import type { EntriesQuery, LedgerReader } from "../ledger/ledger_reader.ts";
 import type { ApiKernel } from "./context.ts";
 
 /** The secret of the token of each role is `secret-<role>`. */
@@ -22,6 +23,7 @@ export interface TestingKernel extends ApiKernel {
   readonly requests: { route: string; method: string; status: number }[];
   readonly calls: Call[];
   readonly acts: string[];
+  readonly queries: EntriesQuery[];
   readonly refusedTokens: { count: number };
   readonly state: { status: "starting" | "ready" | "draining"; missing: string[] };
 }
@@ -30,6 +32,8 @@ export interface TestingKernelOptions {
   config?: Parameters<typeof configSchema.parse>[0];
   /** Answers a call; the input echoed if left out. */
   invoke?: (call: Call) => Promise<CallResult> | CallResult;
+  /** In place of parts of the ledger's reader. */
+  reader?: Partial<LedgerReader>;
 }
 
 export const note = "airlock.test\n3\nAAAA\n\n— airlock.test c2ln\n";
@@ -64,16 +68,23 @@ export function createTestingKernel(options: TestingKernelOptions = {}): Testing
     requests: [],
     calls: [],
     acts: [],
+    queries: [],
     refusedTokens: { count: 0 },
     refuse: (refusal) => {
       kernel.refusals.push(refusal);
       return Promise.resolve();
     },
-    ledger: {
-      verifierKey: "airlock.test+00000000+AQ==",
-      checkpoint: (): CheckpointView => ({ origin: "airlock.test", size: 3, rootHash: "AAAA", note }),
-      checkpointBase64: () => checkpointBase64,
-      entries: ({ after = -1, limit }) => Promise.resolve(entries.slice(after + 1, after + 1 + limit)),
+    ledger: testingLedger(
+      (query) => kernel.queries.push(query),
+      (act) => kernel.acts.push(act),
+      options.reader,
+    ),
+    commitments: {
+      get: (index) => ({ index, items: [{ field: "inputCommitment", salt: "AAAA", value: null }] }),
+      delete: (index, actor) => {
+        kernel.acts.push(`${actor} shreds ${index}`);
+        return Promise.resolve({ deleted: 1, checkpoint: checkpointBase64 });
+      },
     },
     tokens: testingTokens(() => kernel.refusedTokens.count += 1),
     metrics: {
@@ -126,6 +137,68 @@ const entries: LedgerEntry[] = [0, 1, 2].map((index) => ({
   leafHash: sha256(`${index}`),
   line: `{"v":1,"seq":${index}}`,
 }));
+
+function testingLedger(
+  asked: (query: EntriesQuery) => void,
+  acted: (act: string) => void,
+  reader: Partial<LedgerReader> = {},
+): ApiKernel["ledger"] {
+  const change = (verb: string, actor: string) => {
+    acted(`${actor} ${verb}s the key`);
+    const key = "airlock.test+11111111+AQ==";
+    return Promise.resolve({ key, index: 3, size: 4, checkpoint: checkpointBase64 });
+  };
+  return {
+    verifierKeys: ["airlock.test+00000000+AQ=="],
+    checkpoint: (): CheckpointView => ({ origin: "airlock.test", size: 3, rootHash: "AAAA", note }),
+    checkpointBase64: () => checkpointBase64,
+    reader: { ...testingReader(asked), ...reader },
+    rotateKey: (actor) => change("rotate", actor),
+    retireKey: (actor) => change("retire", actor),
+  };
+}
+
+/** A log of three entries. */
+function testingReader(asked: (query: EntriesQuery) => void): LedgerReader {
+  return {
+    entries: (query) => {
+      asked(query);
+      const first = (query.after ?? -1) + 1;
+      const items = entries.slice(first, first + query.limit);
+      const end = first + items.length;
+      return Promise.resolve({ items, next: end < entries.length ? end - 1 : null });
+    },
+    inclusionProof: (index) => {
+      if (index >= entries.length) {
+        throw new ProblemError("ENTRY_NOT_FOUND", `Cannot prove entry ${index}: none`);
+      }
+      return Promise.resolve({ index, size: 3, hashes: [emptyHash, emptyHash], checkpoint: note });
+    },
+    consistencyProof: (from, to = 3) => Promise.resolve({ from, to, hashes: [emptyHash] }),
+    tile: (place) =>
+      Promise.resolve(place.index === 0 ? new TextEncoder().encode(JSON.stringify(place)) : undefined),
+    bundle: (from, to = 3) => {
+      const [origin, sides] = ["airlock.test", { left: [], right: [] }];
+      const header = {
+        format: "airlock-ledger-bundle@v1" as const,
+        origin,
+        from,
+        to,
+        size: 3,
+        keys: [],
+        ...sides,
+      };
+      const lines = entries.slice(from, to).map(({ line }) => new TextEncoder().encode(`${line}\n`));
+      return Promise.resolve({ header: { ...header, checkpoint: note }, lines: iterate(lines) });
+    },
+  };
+}
+
+async function* iterate<T>(items: readonly T[]): AsyncGenerator<T> {
+  yield* items;
+}
+
+const emptyHash = Uint8Array.fromHex(sha256("")).toBase64();
 
 const roleOf: Record<string, Role> = {
   "secret-viewer": "viewer",

@@ -9,7 +9,7 @@ import { requireRole } from "./authenticate.ts";
 import type { Api, ApiKernel } from "./context.ts";
 import { acceptJsonBody } from "./json_body.ts";
 import { pageQuery } from "./page.ts";
-import { bodyProblems, json, tokenProblems, written } from "./responses.ts";
+import { bodyProblems, json, tokenProblems, writeProblems, written } from "./responses.ts";
 import { checkpointHeader } from "./security_headers.ts";
 
 const token = tokenSchema.meta({ id: "Token" });
@@ -51,7 +51,7 @@ export function registerTokens(app: Api, kernel: ApiKernel): void {
       },
       responses: {
         201: written("The token and its secret", tokenCreatedSchema.meta({ id: "TokenCreated" })),
-        ...tokenProblems(...bodyProblems, "INPUT_INVALID", "CONFLICT"),
+        ...writeProblems(...bodyProblems, "INPUT_INVALID", "CONFLICT"),
       },
     }),
     async (c) => {
@@ -74,7 +74,7 @@ export function registerTokens(app: Api, kernel: ApiKernel): void {
       request: { params: z.object({ id: z.string() }) },
       responses: {
         200: written("The token, revoked", token),
-        ...tokenProblems("TOKEN_NOT_FOUND", "CONFLICT"),
+        ...writeProblems("TOKEN_NOT_FOUND", "CONFLICT"),
       },
     }),
     async (c) => {

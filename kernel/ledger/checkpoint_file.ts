@@ -44,6 +44,8 @@ export interface PublisherOptions {
   readonly files: LedgerFiles;
   readonly folder: string;
   readonly intervalMs: number;
+  /** Called before each publication: makes durable what rests on a checkpoint of the durable size. */
+  prepare(): Promise<void>;
   /** The disk refused. Called once; nothing is published after it. */
   failed(error: unknown): void;
 }
@@ -91,6 +93,7 @@ export class CheckpointPublisher {
     const { files, folder } = this.#options;
     const checkpoint = this.#newest;
     if (checkpoint === undefined || checkpoint === this.#published) return;
+    await this.#options.prepare();
     await publishCheckpoint(files, folder, checkpoint);
     this.#published = checkpoint;
   }

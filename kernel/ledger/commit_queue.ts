@@ -29,6 +29,8 @@ export interface CommitQueueOptions<Item, Result> {
   batchMax(): number;
   /** Makes a batch durable; one result for each item. */
   commit(batch: readonly Item[]): Promise<readonly Result[]>;
+  /** Work that no caller waits for: called after each batch was acknowledged, and ended before the next one. */
+  acknowledged?(): Promise<void>;
   /** A commit failed. Called once, before the items are rejected. */
   failed(error: unknown): void;
 }
@@ -97,6 +99,12 @@ export class CommitQueue<Item, Result> {
     } catch (error) {
       this.fail(error);
       for (const { reject } of batch) reject(this.#refusal());
+      return;
+    }
+    try {
+      await this.#options.acknowledged?.();
+    } catch (error) {
+      this.fail(error);
     }
   }
 

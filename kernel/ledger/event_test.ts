@@ -60,8 +60,9 @@ Deno.test("prepareEvent() refuses what the allow-list of its type does not have"
 });
 
 Deno.test("prepareEvent() refuses a record that is too long", () => {
-  const data = { action: "x".repeat(65_536), request: "r1" };
-  assert.throws(() => prepareEvent({ ...event, data }, tools), RangeError);
+  const granted = { read: Array.from({ length: 256 }, (_, index) => `/${index}`.padEnd(1_024, "x")) };
+  const long = { type: "grant.given", actor: "kernel", plugin: "", data: { granted } } as const;
+  assert.throws(() => prepareEvent(long, tools), RangeError);
 });
 
 Deno.test("createSalts() never hands out the same bytes twice", () => {

@@ -4,15 +4,26 @@
  * ## Opening
  *
  * {@linkcode openLedger} locks the folder, reads the persisted checkpoint and checks its signature, and reads
- * the whole log against it (`recovery.ts`). A log that was changed below that checkpoint does not open. A log
+ * the log against it (`recovery.ts`). A log that was changed below that checkpoint does not open. A log
  * that a crash left behind is cut after its last whole record, above the checkpoint only; the cut bytes stay
  * in `cut/`, and a `ledger.recovered` record tells of them. There is no other way to open, so recovery runs at
  * every start.
  *
+ * Of a long log the last `openRecordsMax` records are read then: the tree before them is taken from the tiles
+ * (`tiles.ts`), if that gives the root hash that was signed; otherwise all is read and the tiles are made anew.
+ * The older records are read in the background (`audit.ts`). One that was changed makes the ledger fail.
+ *
  * ## Appending
  *
  * Records are committed in groups (`commit_queue.ts`): one write, one fdatasync, one signature for all that
- * arrived while the group before was being written. Memory runs ahead of the disk only within one group.
+ * arrived while the group before was being written. Memory runs ahead of the disk only within one group. Tiles
+ * are written after the acknowledgement.
+ *
+ * ## Passing from one key to the next
+ *
+ * {@linkcode Ledger.rotateKey} makes a key, records it (`ledger.rotated`) under a checkpoint that the old key alone
+ * signed, and lets both sign from then on, so that whoever trusts the old one can learn of the new one from the log.
+ * {@linkcode Ledger.retireKey} records the end of the old one, and drops it.
  *
  * ## Closing and failing
  *
@@ -31,32 +42,27 @@
  * - The file `checkpoint` may lag behind (`checkpoint_file.ts`). In that window a change of the last entries by
  *   someone with access to the folder goes unseen here; holders of a newer checkpoint still see it.
  *
- *     DATA/ledger/lock  signing.key  checkpoint  checkpoints.log  log/<first index>.ndjson  cut/
+ *     DATA/ledger/lock  signing.key  checkpoint  checkpoints.log  log/<first index>.ndjson  tiles/<level>  cut/
  *
  * @module
  */
 import { join } from "node:path";
-import type { CheckpointView, LedgerEntry } from "../../schemas/api.ts";
-import { type Checkpoint, signCheckpoint } from "./checkpoint.ts";
-import { CheckpointPublisher } from "./checkpoint_file.ts";
-import { CommitQueue } from "./commit_queue.ts";
+import type { CheckpointView } from "../../schemas/api.ts";
+import type { LedgerRecord } from "../../schemas/ledger_event.ts";
+import type { Checkpoint } from "./checkpoint.ts";
 import { LedgerCorruptError } from "./corrupt_error.ts";
-import {
-  type CommitmentRow,
-  createSalts,
-  type EventTools,
-  type LedgerEventInput,
-  type PreparedEvent,
-  prepareEvent,
-} from "./event.ts";
+import type { CommitmentRow, LedgerEventInput } from "./event.ts";
+import { FileLedger } from "./file_ledger.ts";
+import { namingFirstBad } from "./first_bad_entry.ts";
 import { lockFolder } from "./folder_lock.ts";
-import { readIdentity } from "./identity.ts";
-import { denoFiles, type LedgerFile, type LedgerFiles, makeDurableFolder } from "./ledger_files.ts";
-import { fileRecordsMax, LogWriter, readEntries } from "./log_files.ts";
-import { firstPrev, placeRecord } from "./record.ts";
+import { type Identity, readIdentity } from "./identity.ts";
+import { denoFiles, type LedgerFiles, makeDurableFolder } from "./ledger_files.ts";
+import type { LedgerReader } from "./ledger_reader.ts";
+import { firstIndexOfFile, LogWriter } from "./log_files.ts";
 import { cutLog, listPendingCuts, type LogScan, rewriteTail, scanLog, settleCut } from "./recovery.ts";
-import { type Signer } from "./signed_note.ts";
-import { type Frontier, hashLeaf } from "./tree.ts";
+import { readNextKey } from "./signing_key.ts";
+import { Tiles } from "./tiles.ts";
+import { coverRange, Frontier } from "./tree.ts";
 
 export type { CommitmentRow, LedgerEventInput } from "./event.ts";
 
@@ -69,6 +75,11 @@ export interface LedgerOptions {
   readonly queueRecordsMax: number;
   /** Values up to this size are handed to the store beside their salt. */
   readonly valueBytesMax: number;
+  /** Records that are read before it opens; older ones are read after it, `auditRecordsPerSecond` of them. */
+  readonly openRecordsMax: number;
+  readonly auditRecordsPerSecond: number;
+  /** Records that one request with a filter looks at. */
+  readonly filterRecordsMax: number;
   /** How long to wait for another process to let go of the folder. */
   readonly lockTimeoutMs?: number;
   /** Under load the file `checkpoint` is written once in this time. */
@@ -93,8 +104,15 @@ export interface LedgerDeps {
   nowMs(): number;
   randomBytes(count: number): Uint8Array;
   readonly commitments: CommitmentSink;
-  /** The ledger can no longer write: stop the process. Called at most once. */
+  /**
+   * The ledger can no longer write, or an old record was changed (then `cause` is a LedgerCorruptError): stop the
+   * process. Called at most once.
+   */
   fatal(error: Error): void;
+  /** Each record that is read as the ledger opens, in order: all of them, or the last ones of a long log. */
+  scanned?(record: LedgerRecord): void;
+  /** Something was damaged and mended. */
+  warn?(message: string): void;
   readonly files?: LedgerFiles;
   /** A batch is durable. */
   committed?(batch: { entries: number; durationMs: number }): void;
@@ -107,11 +125,18 @@ export interface Appended {
   readonly checkpoint: string;
 }
 
+/** Which key began or ceased to sign. */
+export interface KeyChanged extends Appended {
+  readonly key: string;
+}
+
 export interface Ledger extends AsyncDisposable {
   readonly origin: string;
-  readonly verifierKey: string;
+  /** Of the keys that sign, the newest first: two while the ledger passes from one to the next. */
+  readonly verifierKeys: readonly string[];
   /** Entries that are durable. */
   readonly size: number;
+  readonly reader: LedgerReader;
   /**
    * Resolves when the record is durable. Rejects with ProblemError: QUEUE_FULL, NOT_READY once closed, INTERNAL
    * once failed; with TypeError or RangeError when the event does not fit.
@@ -121,13 +146,13 @@ export interface Ledger extends AsyncDisposable {
   checkpoint(): CheckpointView;
   /** base64 of the note of {@linkcode checkpoint}. */
   checkpointBase64(): string;
-  /** Durable entries after the index `after` (from the first one without it), ascending. `limit`: 1 to 1000. */
-  entries(query: { readonly after?: number; readonly limit: number }): Promise<LedgerEntry[]>;
+  /** Lets a new key sign beside the old one. Rejects with CONFLICT while there are two. */
+  rotateKey(actor: string): Promise<KeyChanged>;
+  /** Lets the newer of two keys sign alone. Rejects with CONFLICT when there is one. */
+  retireKey(actor: string): Promise<KeyChanged>;
 }
 
 const lockTimeoutMs = 3_000;
-const checkpointIntervalMs = 1_000;
-const entriesLimitMax = 1_000;
 
 /**
  * Opens the ledger in a folder, or makes it. Throws LedgerCorruptError when it was changed, ProblemError CONFLICT
@@ -137,223 +162,96 @@ export async function openLedger(options: LedgerOptions, deps: LedgerDeps): Prom
   const files = deps.files ?? denoFiles;
   const { folder } = options;
   await makeDurableFolder(files, folder);
-  const lock = await lockFolder(files, folder, options.lockTimeoutMs ?? lockTimeoutMs);
-  let ledger: FileLedger | undefined;
-  try {
-    await makeDurableFolder(files, join(folder, "log"));
-    await makeDurableFolder(files, join(folder, "cut"));
-    const { signer, checkpoint } = await readIdentity(files, options, deps.randomBytes);
-    const scan = await recover(files, folder, signer, checkpoint);
-    deps.commitments.deleteFrom(scan.tree.size);
-    const log = await LogWriter.create(files, join(folder, "log"));
-    ledger = new FileLedger({ files, options, deps, lock, log, signer, scan });
-    if (scan.tree.size === 0) await ledger.appendCreated();
-    for (const cut of await listPendingCuts(files, join(folder, "cut"))) {
-      await ledger.appendRecovered(cut.bytesCut, cut.cutSha256);
-      await settleCut(files, cut);
-    }
-    if (ledger.size > checkpoint.size) await ledger.publish();
-    return ledger;
-  } catch (error) {
-    if (ledger === undefined) lock.close();
-    else await ledger[Symbol.asyncDispose]();
-    throw error;
+  // Until the ledger is there, and closes all of it.
+  await using opened = new AsyncDisposableStack();
+  const lock = opened.adopt(
+    await lockFolder(files, folder, options.lockTimeoutMs ?? lockTimeoutMs),
+    (file) => file.close(),
+  );
+  for (const name of ["log", "cut"]) await makeDurableFolder(files, join(folder, name));
+  const identity = await readIdentity(files, options, deps.randomBytes);
+  const tiles = opened.adopt(await Tiles.open(files, join(folder, "tiles")), (file) => file.close());
+  const scan = await recover({ files, options, deps, tiles }, identity);
+  deps.commitments.deleteFrom(scan.tree.size);
+  const log = opened.adopt(await LogWriter.create(files, join(folder, "log")), (file) => file.close());
+  const ledger = new FileLedger({ files, options, deps, lock, log, tiles, identity, scan });
+  opened.move();
+  await using begun = new AsyncDisposableStack();
+  begun.use(ledger);
+  if (scan.tree.size === 0) await ledger.appendCreated();
+  for (const cut of await listPendingCuts(files, join(folder, "cut"))) {
+    await ledger.appendRecovered(cut.bytesCut, cut.cutSha256);
+    await settleCut(files, cut);
   }
+  const nextKey = await readNextKey({ files, folder });
+  if (nextKey !== undefined) await ledger.resumeRotation(nextKey);
+  if (ledger.size > identity.checkpoint.size) await ledger.publish();
+  ledger.audit(scan.start);
+  begun.move();
+  return ledger;
 }
 
-/** Checks the log against the persisted checkpoint, and takes out of it what a crash left at its end. */
+interface RecoveryParts {
+  readonly files: LedgerFiles;
+  readonly options: LedgerOptions;
+  readonly deps: LedgerDeps;
+  readonly tiles: Tiles;
+}
+
+/**
+ * Checks the log against the persisted checkpoint, takes out of it what a crash left at its end, and brings the
+ * tiles to its size. `start`: the first record that was read.
+ */
 async function recover(
-  files: LedgerFiles,
-  folder: string,
-  signer: Signer,
-  checkpoint: Checkpoint,
-): Promise<LogScan> {
-  const { name, text } = signer.verifier;
-  const scan = await scanLog(files, join(folder, "log"), checkpoint);
-  // Nothing has been changed so far: a log of another ledger stays as it is.
-  if (scan.created !== undefined && (scan.created.origin !== name || !scan.created.keys.includes(text))) {
-    const state = `entry 0 names the ledger "${scan.created.origin}", the checkpoint is of "${text}"`;
+  { files, options, deps, tiles }: RecoveryParts,
+  { origin, signers, checkpoint }: Identity,
+): Promise<LogScan & { readonly start: number }> {
+  const { folder, openRecordsMax } = options;
+  const start = await findStart(tiles, checkpoint, openRecordsMax);
+  const isRebuilt = start === 0 && checkpoint.size > openRecordsMax;
+  if (isRebuilt) {
+    deps.warn?.(`The tiles in "${join(folder, "tiles")}" do not fit the log: they are made anew`);
+    await tiles.reset(0);
+  }
+  let isRestored = false;
+  const tree = new Frontier((level, rootHash) => {
+    if (isRestored) tiles.take(level, rootHash);
+  });
+  for (const place of coverRange(0, start)) tree.appendSubtree(await tiles.subtree(place), place.level);
+  isRestored = true;
+  const scan = await namingFirstBad({ files, folder }, checkpoint, () =>
+    scanLog(files, join(folder, "log"), {
+      anchor: checkpoint,
+      tree,
+      ...(deps.scanned === undefined ? {} : { scanned: deps.scanned }),
+      // Otherwise what is there says, should the log have been changed, where.
+      ...(isRebuilt ? { fileScanned: () => tiles.write() } : {}),
+    }));
+  // Nothing of the log has been changed so far: one of another ledger stays as it is.
+  const keys = signers.map(({ verifier }) => verifier.text);
+  const { created } = scan;
+  const isForeign = created !== undefined &&
+    (created.origin !== origin || checkpoint.size === 0 && !keys.some((key) => created.keys.includes(key)));
+  if (isForeign) {
+    const state = `entry 0 names the ledger "${created.origin}", the checkpoint is of "${keys.join()}"`;
     throw new LedgerCorruptError(`Cannot open ledger "${folder}": ${state}`, join(folder, "log"), 0);
   }
   await cutLog(files, join(folder, "cut"), scan.tree.size, scan.cut);
   await rewriteTail(files, scan.unanchored);
-  return scan;
+  if (!isRebuilt) await tiles.reset(start);
+  await tiles.write();
+  await tiles.sync();
+  return Object.assign(scan, { start });
 }
 
-interface FileLedgerParts {
-  readonly files: LedgerFiles;
-  readonly options: LedgerOptions;
-  readonly deps: LedgerDeps;
-  readonly lock: LedgerFile;
-  readonly log: LogWriter;
-  readonly signer: Signer;
-  readonly scan: LogScan;
-}
-
-class FileLedger implements Ledger {
-  readonly #parts: FileLedgerParts;
-  readonly #tools: EventTools;
-  readonly #queue: CommitQueue<PreparedEvent, Appended>;
-  readonly #publisher: CheckpointPublisher;
-  /** Ahead of the disk while a batch is being written. Only #commit() appends to it. */
-  readonly #tree: Frontier;
-  #prev: string;
-  /** The newest checkpoint, of a durable size. Only #commit() replaces it. */
-  #durable: { readonly view: CheckpointView; readonly base64: string };
-  #closing: Promise<void> | undefined;
-
-  constructor(parts: FileLedgerParts) {
-    const { files, options, deps, signer, scan } = parts;
-    this.#parts = parts;
-    this.#tools = {
-      nowMs: deps.nowMs,
-      nextSalt: createSalts(deps.randomBytes),
-      valueBytesMax: options.valueBytesMax,
-    };
-    this.#tree = scan.tree;
-    this.#prev = scan.lastLeafHash ?? firstPrev(signer.verifier.name);
-    this.#durable = this.#sign();
-    this.#queue = new CommitQueue({
-      name: this.origin,
-      waitingMax: options.queueRecordsMax,
-      // A batch lies in one file, so that a file is synced to its end before the next one exists.
-      batchMax: () => Math.min(options.batchRecordsMax, fileRecordsMax - (this.#tree.size % fileRecordsMax)),
-      commit: (batch) => this.#commit(batch),
-      failed: (error) => this.#failed(error),
-    });
-    this.#publisher = new CheckpointPublisher({
-      files,
-      folder: options.folder,
-      intervalMs: options.checkpointIntervalMs ?? checkpointIntervalMs,
-      failed: (error) => this.#queue.fail(error),
-    });
-  }
-
-  get origin(): string {
-    return this.#parts.signer.verifier.name;
-  }
-
-  get verifierKey(): string {
-    return this.#parts.signer.verifier.text;
-  }
-
-  get size(): number {
-    return this.#durable.view.size;
-  }
-
-  async append(event: LedgerEventInput): Promise<Appended> {
-    return await this.#queue.push(prepareEvent(event, this.#tools));
-  }
-
-  checkpoint(): CheckpointView {
-    return this.#durable.view;
-  }
-
-  checkpointBase64(): string {
-    return this.#durable.base64;
-  }
-
-  async entries(
-    { after = -1, limit }: { readonly after?: number; readonly limit: number },
-  ): Promise<LedgerEntry[]> {
-    if (
-      !Number.isSafeInteger(after) || after < -1 || !Number.isInteger(limit) || limit < 1 ||
-      limit > entriesLimitMax
-    ) {
-      throw new RangeError(
-        `Cannot read ${limit} entries after ${after}: at most ${entriesLimitMax} after an index`,
-      );
-    }
-    const first = after + 1;
-    const { files, log } = this.#parts;
-    return await readEntries(files, log.folder, first, Math.min(this.size, first + limit));
-  }
-
-  appendCreated(): Promise<Appended> {
-    const data = { origin: this.origin, keys: [this.verifierKey] };
-    return this.append({ type: "ledger.created", actor: "kernel", plugin: "", data });
-  }
-
-  appendRecovered(bytesCut: number, cutSha256: string): Promise<Appended> {
-    return this.append({
-      type: "ledger.recovered",
-      actor: "kernel",
-      plugin: "",
-      data: { bytesCut, cutSha256 },
-    });
-  }
-
-  /** Writes the newest checkpoint to its file now. */
-  async publish(): Promise<void> {
-    this.#publisher.offer(this.#durable.view.note);
-    await this.#publisher.flush();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.#closing ??= this.#close();
-  }
-
-  async #close(): Promise<void> {
-    await this.#queue.close();
-    try {
-      if (this.#queue.state === "failed") await this.#publisher.stop();
-      else await this.#publisher.flush();
-    } catch (error) {
-      this.#queue.fail(error);
-    } finally {
-      this.#parts.log.close();
-      this.#parts.lock.close();
-    }
-  }
-
-  /** Gives the events of `batch` their places and makes them durable, in one write and one sync. */
-  async #commit(batch: readonly PreparedEvent[]): Promise<Appended[]> {
-    const startedMs = performance.now();
-    const firstIndex = this.#tree.size;
-    const rows: CommitmentRow[] = [];
-    let lines = "";
-    for (const { text, commitments } of batch) {
-      const index = this.#tree.size;
-      const line = placeRecord(text, index, this.#prev);
-      lines += `${line}\n`;
-      this.#prev = hashLeaf(line);
-      this.#tree.append(this.#prev);
-      for (const commitment of commitments) rows.push({ index, ...commitment });
-    }
-    // A crash in here leaves some of these records, none of them acknowledged, and salts of records that may
-    // not be there: who opens the store next deletes those. The disk syncs while the salts are saved.
-    await Promise.all([
-      this.#parts.log.append(firstIndex, new TextEncoder().encode(lines)),
-      this.#save(rows),
-    ]);
-    // A crash from here on leaves all of them, without an acknowledgement.
-    this.#durable = this.#sign();
-    this.#parts.deps.committed?.({ entries: batch.length, durationMs: performance.now() - startedMs });
-    this.#publisher.offer(this.#durable.view.note);
-    const { view: { size }, base64: checkpoint } = this.#durable;
-    return batch.map((_, position) => ({ index: firstIndex + position, size, checkpoint }));
-  }
-
-  // deno-lint-ignore require-await -- what it throws must not keep the caller from awaiting the log
-  async #save(rows: readonly CommitmentRow[]): Promise<void> {
-    if (rows.length > 0) this.#parts.deps.commitments.save(rows);
-  }
-
-  /** The checkpoint of the tree, all of which is durable. */
-  #sign(): { view: CheckpointView; base64: string } {
-    const { signer } = this.#parts;
-    const [origin, size, rootHash] = [signer.verifier.name, this.#tree.size, this.#tree.rootHash()];
-    const note = signCheckpoint({ origin, size, rootHash }, signer);
-    return {
-      view: { origin, size, rootHash: Uint8Array.fromHex(rootHash).toBase64(), note },
-      base64: new TextEncoder().encode(note).toBase64(),
-    };
-  }
-
-  #failed(error: unknown): void {
-    const cause = error instanceof Error ? error : new Error(String(error));
-    this.#parts.deps.fatal(
-      new Error(`Cannot write ledger "${this.#parts.options.folder}": ${cause.message}`, { cause }),
-    );
-  }
+/** Where to begin to read: near the end, if the tiles of all that lies before give the root that was signed. */
+async function findStart(
+  tiles: Tiles,
+  { size, rootHash }: Checkpoint,
+  openRecordsMax: number,
+): Promise<number> {
+  const start = firstIndexOfFile(Math.max(0, size - openRecordsMax));
+  if (start === 0) return 0;
+  const frontier = await tiles.frontier(size);
+  return frontier?.rootHash() === rootHash ? start : 0;
 }

@@ -17,6 +17,8 @@ export type LedgerFile = Pick<
 
 export interface LedgerFiles {
   open(path: string, options: Deno.OpenOptions): Promise<LedgerFile>;
+  /** Fills `into` from `offsetBytes` on, as far as the file goes; gives what it filled. */
+  readAt(path: string, offsetBytes: number, into: Uint8Array): Promise<Uint8Array>;
   /** Creates the folder, for its owner only, unless it exists. */
   makeFolder(path: string): Promise<void>;
   /** Names in the folder, in no order. */
@@ -32,6 +34,19 @@ export const denoFiles: LedgerFiles = {
     // Into the page cache at once: handing it to a thread took longer than the copy. Only syncs wait for disks.
     // deno-lint-ignore require-await -- what it throws is a rejection
     return Object.assign(file, { write: async (bytes: Uint8Array) => file.writeSync(bytes) });
+  },
+  // A few kilobytes, most often from the page cache: as with writes, a thread would take longer.
+  // deno-lint-ignore require-await -- what it throws is a rejection
+  readAt: async (path, offsetBytes, into) => {
+    using file = Deno.openSync(path);
+    file.seekSync(offsetBytes, Deno.SeekMode.Start);
+    let filled = 0;
+    while (filled < into.length) {
+      const count = file.readSync(into.subarray(filled));
+      if (count === null) break;
+      filled += count;
+    }
+    return into.subarray(0, filled);
   },
   makeFolder: (path) => Deno.mkdir(path, { recursive: true, mode: 0o700 }),
   list: async (path) => (await Array.fromAsync(Deno.readDir(path))).map((entry) => entry.name),

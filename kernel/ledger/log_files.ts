@@ -96,6 +96,29 @@ async function writeDurably(file: LedgerFile, bytes: Uint8Array): Promise<void> 
   await file.syncData();
 }
 
+/**
+ * The lines of the entries from `first` to before `end`, all of them durable and in one file, each with its
+ * newline. Throws LedgerCorruptError when one is gone.
+ */
+export async function readLines(
+  files: LedgerFiles,
+  folder: string,
+  first: number,
+  end: number,
+): Promise<Uint8Array> {
+  const firstIndex = firstIndexOfFile(first);
+  const path = join(folder, logFileName(firstIndex));
+  const bytes = await readFile(files, path, fileBytesMax) ?? new Uint8Array();
+  let [index, start] = [firstIndex, 0];
+  for (const { offsetBytes, endBytes } of splitLines(bytes)) {
+    if (endBytes === undefined) break;
+    if (index === first) start = offsetBytes;
+    index += 1;
+    if (index === end) return bytes.subarray(start, endBytes + 1);
+  }
+  throw new LedgerCorruptError(`Cannot read entry ${index} of "${path}": it is gone`, path, index);
+}
+
 /** The entries from `first` to before `end`, all of them durable. Reads one file at a time. */
 export async function readEntries(
   files: LedgerFiles,
@@ -105,18 +128,12 @@ export async function readEntries(
 ): Promise<LedgerEntry[]> {
   const entries: LedgerEntry[] = [];
   for (let index = first; index < end;) {
-    const firstIndex = firstIndexOfFile(index);
-    const path = join(folder, logFileName(firstIndex));
-    const bytes = await readFile(files, path, fileBytesMax);
-    const spans = Array.from(splitLines(bytes ?? new Uint8Array()));
-    const fileEnd = Math.min(end, firstIndex + fileRecordsMax);
-    for (; index < fileEnd; index++) {
-      const span = spans[index - firstIndex];
-      if (bytes === undefined || span?.endBytes === undefined) {
-        throw new LedgerCorruptError(`Cannot read entry ${index} of "${path}": it is gone`, path, index);
-      }
-      const line = decodeLine(bytes.subarray(span.offsetBytes, span.endBytes));
+    const fileEnd = Math.min(end, firstIndexOfFile(index) + fileRecordsMax);
+    const bytes = await readLines(files, folder, index, fileEnd);
+    for (const { offsetBytes, endBytes } of splitLines(bytes)) {
+      const line = decodeLine(bytes.subarray(offsetBytes, endBytes));
       entries.push({ index, leafHash: hashLeaf(line), line });
+      index += 1;
     }
   }
   return entries;

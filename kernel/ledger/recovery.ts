@@ -1,11 +1,11 @@
 /**
  * Recovery: from the files of a log to the state in which records can be appended. Every start runs it.
  *
- * {@linkcode scanLog} reads the whole log, one file at a time, in memory for one file, and changes nothing.
- * What is wrong below the size of the persisted checkpoint, the anchor, was changed by someone: it throws
- * {@linkcode LedgerCorruptError}. What is wrong at or above it is what a crash leaves: the log ends there, and
- * {@linkcode cutLog} removes the rest. No acknowledged record is among it, since an acknowledged one was
- * durable, whole and chained.
+ * {@linkcode scanLog} reads the log from a file on that the caller believes to be the right one to begin with, one
+ * file at a time, in memory for one file, and changes nothing. What is wrong below the size of the persisted
+ * checkpoint, the anchor, was changed by someone: it throws {@linkcode LedgerCorruptError}. What is wrong at or
+ * above it is what a crash leaves: the log ends there, and {@linkcode cutLog} removes the rest. No acknowledged
+ * record is among it, since an acknowledged one was durable, whole and chained.
  *
  * The records that stay above the anchor were seen in the page cache, which is no proof that the disk has
  * them: a process can be killed before its sync, and a failed sync leaves pages that look clean.
@@ -37,10 +37,11 @@ import {
   firstIndexOfFile,
   logFileName,
   logFileNames,
+  readEntries,
   splitLines,
 } from "./log_files.ts";
 import { firstPrev, parseRecord, RecordError } from "./record.ts";
-import { Frontier, hashLeaf } from "./tree.ts";
+import { type Frontier, hashLeaf } from "./tree.ts";
 
 const copyBytes = 1_048_576;
 const pendingPattern = /^\d{20}-([0-9a-f]{64})\.pending$/;
@@ -55,7 +56,7 @@ export interface LogScan {
   readonly tree: Frontier;
   /** Leaf hash of the last record. Undefined in an empty log. */
   readonly lastLeafHash: string | undefined;
-  /** Name and keys, from record 0. Undefined in an empty log. */
+  /** Name and keys, from record 0. Undefined in an empty log, and where the scan began after it. */
   readonly created: { readonly origin: string; readonly keys: readonly string[] } | undefined;
   /** Where the records at or above the anchor are. */
   readonly unanchored: readonly FileTail[];
@@ -72,10 +73,29 @@ export interface PendingCut {
 
 type Anchor = Pick<Checkpoint, "size" | "rootHash">;
 
-/** Reads and checks the log in `folder` against its anchor. Throws {@linkcode LedgerCorruptError}. */
-export async function scanLog(files: LedgerFiles, folder: string, anchor: Anchor): Promise<LogScan> {
-  const scanner = new LogScanner(anchor);
-  for (const name of logFileNames(await files.list(folder))) {
+export interface ScanOptions {
+  readonly anchor: Anchor;
+  /** The tree of the records before the first one that is read: those of whole files. Grows with the scan. */
+  readonly tree: Frontier;
+  /** Called for each record, in order. */
+  scanned?(record: LedgerRecord): void;
+  /** Called after each file. */
+  fileScanned?(): Promise<void>;
+}
+
+/** Reads and checks the log in `folder`, up to `end`, against its anchor. Throws {@linkcode LedgerCorruptError}. */
+export async function scanLog(
+  files: LedgerFiles,
+  folder: string,
+  options: ScanOptions,
+  end = Infinity,
+): Promise<LogScan> {
+  const { anchor, tree } = options;
+  const start = tree.size;
+  const names = logFileNames(await files.list(folder));
+  checkOlderFiles(folder, names, start);
+  const scanner = new LogScanner(options, start === 0 ? undefined : await lastLeafHash(files, folder, start));
+  for (const name of names.slice(start / fileRecordsMax, end / fileRecordsMax)) {
     const path = join(folder, name);
     if (scanner.cut.length > 0) {
       scanner.cut.push({ path, offsetBytes: 0 });
@@ -84,6 +104,7 @@ export async function scanLog(files: LedgerFiles, folder: string, anchor: Anchor
     // One byte more than a full file has: a longer file is then seen to be longer.
     const bytes = await readFile(files, path, fileBytesMax + 1) ?? new Uint8Array();
     scanner.takeFile(path, Number.parseInt(name), bytes);
+    await options.fileScanned?.();
   }
   const { size } = scanner.tree;
   if (size < anchor.size) {
@@ -94,16 +115,41 @@ export async function scanLog(files: LedgerFiles, folder: string, anchor: Anchor
   return scanner;
 }
 
+/** Those that are not read must be there at least. */
+function checkOlderFiles(folder: string, names: readonly string[], start: number): void {
+  for (let index = 0; index < start; index += fileRecordsMax) {
+    const name = logFileName(index);
+    if (names[index / fileRecordsMax] === name) continue;
+    const path = join(folder, name);
+    throw new LedgerCorruptError(`Cannot open log file "${path}": it is gone`, path, index);
+  }
+}
+
+/** Of the record before `start`, the first one of a file. */
+async function lastLeafHash(files: LedgerFiles, folder: string, start: number): Promise<string> {
+  try {
+    const [last] = await readEntries(files, folder, start - 1, start);
+    return last.leafHash;
+  } catch (cause) {
+    if (!(cause instanceof TypeError)) throw cause;
+    const path = join(folder, logFileName(start - fileRecordsMax));
+    const state = `entry ${start - 1} is not UTF-8`;
+    throw new LedgerCorruptError(`Cannot open log file "${path}": ${state}`, path, start - 1, cause);
+  }
+}
+
 class LogScanner implements LogScan {
-  readonly tree = new Frontier();
+  readonly tree: Frontier;
   readonly unanchored: FileTail[] = [];
   readonly cut: FileTail[] = [];
-  lastLeafHash: string | undefined;
   created: LogScan["created"];
 
-  constructor(readonly anchor: Anchor) {}
+  constructor(private readonly options: ScanOptions, public lastLeafHash: string | undefined) {
+    this.tree = options.tree;
+  }
 
   takeFile(path: string, firstIndex: number, bytes: Uint8Array): void {
+    const { anchor } = this.options;
     if (firstIndex !== this.tree.size) return this.#endLog(path, 0, "has no file before it");
     for (const { offsetBytes, endBytes } of splitLines(bytes)) {
       const index = this.tree.size;
@@ -115,8 +161,8 @@ class LogScanner implements LogScan {
         if (!(error instanceof RecordError)) throw error;
         return this.#endLog(path, offsetBytes, error.message, error);
       }
-      if (index === Math.max(this.anchor.size, firstIndex)) this.unanchored.push({ path, offsetBytes });
-      if (this.tree.size === this.anchor.size) this.#checkRoot(path);
+      if (index === Math.max(anchor.size, firstIndex)) this.unanchored.push({ path, offsetBytes });
+      if (this.tree.size === anchor.size) this.#checkRoot(path);
     }
   }
 
@@ -130,12 +176,13 @@ class LogScanner implements LogScan {
     this.created ??= created;
     this.lastLeafHash = hashLeaf(line);
     this.tree.append(this.lastLeafHash);
+    this.options.scanned?.(record);
   }
 
   /** The log ends before the entry at `offsetBytes`: a crash did that, or else the ledger does not open. */
   #endLog(path: string, offsetBytes: number, state: string, cause?: RecordError): void {
     const index = this.tree.size;
-    if (index < this.anchor.size) {
+    if (index < this.options.anchor.size) {
       throw new LedgerCorruptError(
         `Cannot open log file "${path}": entry ${index} ${state}`,
         path,
@@ -147,7 +194,7 @@ class LogScanner implements LogScan {
   }
 
   #checkRoot(path: string): void {
-    const { size, rootHash } = this.anchor;
+    const { size, rootHash } = this.options.anchor;
     if (this.tree.rootHash() === rootHash) return;
     const state = `the root hash of its entries is not the one of the checkpoint of size ${size}`;
     throw new LedgerCorruptError(`Cannot open log file "${path}": ${state}`, path);

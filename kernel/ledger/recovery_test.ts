@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { LedgerCorruptError } from "./corrupt_error.ts";
 import { parseCheckpoint } from "./checkpoint.ts";
 import { scanLog } from "./recovery.ts";
+import { Frontier } from "./tree.ts";
 import { accepted, folder, labelOf, open, readAll, verifyAll } from "./testing/ledger_support.ts";
 import { type FaultMode, MemoryDisk } from "./testing/memory_disk.ts";
 
@@ -91,10 +92,14 @@ Deno.test("scanLog() refuses every flipped bit below the checkpoint and ends the
     disk.put(firstFile, flipped);
     const index = ends.findIndex((end) => end > bit >> 3);
     if (index < anchor.size) {
-      await assert.rejects(() => scanLog(disk, logFolder, anchor), LedgerCorruptError, `bit ${bit}`);
+      await assert.rejects(
+        () => scanLog(disk, logFolder, { anchor, tree: new Frontier() }),
+        LedgerCorruptError,
+        `bit ${bit}`,
+      );
       continue;
     }
-    const { tree, cut } = await scanLog(disk, logFolder, anchor);
+    const { tree, cut } = await scanLog(disk, logFolder, { anchor, tree: new Frontier() });
     const changedLineIsKept = tree.size === index + 1;
     assert.ok(tree.size === index || changedLineIsKept, `bit ${bit}: ${tree.size} entries`);
     // A changed line that still reads as the next record of the chain is kept; what follows it does not follow.
@@ -238,7 +243,11 @@ async function checkRecovered(
     const next = { index: (await ledger.append(accepted("next"))).index, label: "next" };
     await using again = await open(disk.cutPower());
     const labels = (await verifyAll(again)).map(labelOf);
-    for (const { index, label } of [...acknowledged, next]) assert.equal(labels[index], label);
+    for (const { index, label } of [...acknowledged, next]) {
+      assert.equal(labels[index], label);
+      // It is checked against the signed root before it is handed out.
+      await again.reader.inclusionProof(index);
+    }
     await ledger[Symbol.asyncDispose]();
   } catch (cause) {
     throw new Error(what, { cause });

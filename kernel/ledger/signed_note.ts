@@ -32,6 +32,11 @@ const forbiddenPattern = /[\0-\x09\x0b-\x1f]/;
 /** The note, or a key of it, is not what it should be. */
 export class SignedNoteError extends Error {
   override name = "SignedNoteError";
+
+  /** `isUnsigned`: all that is wrong is that none of the keys asked for has signed it. */
+  constructor(message: string, readonly isUnsigned = false) {
+    super(message);
+  }
 }
 
 /** Who may sign, and how that is checked. */
@@ -77,12 +82,23 @@ export function parseVerifierKey(text: string): Verifier {
     );
   }
   const x = encoded.subarray(1).toBase64({ alphabet: "base64url", omitPadding: true });
-  const publicKey = createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x }, format: "jwk" });
-  const verifier = createVerifier(name, publicKey);
+  const verifier = createVerifier(name, parsePublicKey(x, text));
   if (verifier.text !== text) {
     throw new SignedNoteError(`Cannot read verifier key "${text}": its id is not the one of its key`);
   }
   return verifier;
+}
+
+/** `x`: base64url of 32 bytes, which need not be a point of the curve. */
+function parsePublicKey(x: string, text: string): KeyObject {
+  try {
+    const key = createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x }, format: "jwk" });
+    // What is no point is refused only when it is used.
+    verify(null, new Uint8Array(), key, new Uint8Array(signatureBytes));
+    return key;
+  } catch {
+    throw new SignedNoteError(`Cannot read verifier key "${text}": its key is not one of Ed25519`);
+  }
 }
 
 /** Signs `text`, which ends in a newline; gives the whole note, one signature of each signer under it. */
@@ -109,13 +125,8 @@ export interface OpenedNote {
  * Signatures of other keys are passed over, as the format says. Throws {@linkcode SignedNoteError}.
  */
 export function openNote(note: string, verifiers: readonly Verifier[]): OpenedNote {
-  const border = note.lastIndexOf("\n\n");
-  if (border < 0 || !note.endsWith("\n")) {
-    throw new SignedNoteError("Cannot open note: it is not a signed note");
-  }
-  const text = note.slice(0, border + 1);
-  checkText(text);
-  const lines = note.slice(border + 2, -1).split("\n", signaturesMax + 1);
+  const text = textOfNote(note);
+  const lines = note.slice(text.length + 1, -1).split("\n", signaturesMax + 1);
   if (lines.length > signaturesMax) {
     throw new SignedNoteError(`Cannot open note: it has more than ${signaturesMax} signatures`);
   }
@@ -132,9 +143,20 @@ export function openNote(note: string, verifiers: readonly Verifier[]): OpenedNo
   }
   if (signedBy.size === 0) {
     const names = verifiers.map(({ name, keyId }) => `"${name}" (${keyId})`);
-    throw new SignedNoteError(`Cannot open note: ${names.join(" or ")} did not sign it`);
+    throw new SignedNoteError(`Cannot open note: ${names.join(" or ")} did not sign it`, true);
   }
   return { text, signedBy: [...signedBy] };
+}
+
+/** The text of `note`, whoever signed it. Throws {@linkcode SignedNoteError}. */
+export function textOfNote(note: string): string {
+  const border = note.lastIndexOf("\n\n");
+  if (border < 0 || !note.endsWith("\n")) {
+    throw new SignedNoteError("Cannot open note: it is not a signed note");
+  }
+  const text = note.slice(0, border + 1);
+  checkText(text);
+  return text;
 }
 
 function parseSignatureLine(line: string): { name: string; keyId: string; signature: Uint8Array } {

@@ -1,28 +1,103 @@
 /**
- * The signing key of a ledger: an Ed25519 private key in PEM (PKCS #8), readable by its owner only.
+ * The signing keys of a ledger: Ed25519 private keys in PEM (PKCS #8), readable by their owner only.
  *
- * It is made once, before the first record, and never replaced in silence: a ledger whose key is gone does
+ * `signing.key` holds one; or two, the older first, while the ledger passes from one to the next and both sign.
+ * The first is made before the first record. None is ever replaced in silence: a ledger whose key is gone does
  * not start.
+ *
+ * A key to come is in `signing.key.next` until the record that names it is durable. A crash before that leaves
+ * the file, and the next start goes on from there.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
 import { createPrivateKey, type KeyObject } from "node:crypto";
+import { join } from "node:path";
 import { LedgerCorruptError } from "./corrupt_error.ts";
-import { type LedgerFiles, readFile, replaceFile } from "./ledger_files.ts";
+import { type LedgerFiles, readFile, replaceFile, syncFolder } from "./ledger_files.ts";
 
 const seedBytes = 32;
 const keyFileBytesMax = 4_096;
+const keysMax = 2;
 
 /** All of a PKCS #8 Ed25519 key (RFC 8410) but the seed, which comes last. */
 const pkcs8Prefix = Buffer.from("302e020100300506032b657004220420", "hex");
+const pemPattern = /-----BEGIN PRIVATE KEY-----\n[A-Za-z0-9+/=\n]+-----END PRIVATE KEY-----\n/g;
 
-/** The key in `path`, or undefined when there is no such file. */
-export async function readSigningKey(files: LedgerFiles, path: string): Promise<KeyObject | undefined> {
-  const pem = await readFile(files, path, keyFileBytesMax);
-  if (pem === undefined) return undefined;
+export interface KeyFiles {
+  readonly files: LedgerFiles;
+  /** Of the ledger. */
+  readonly folder: string;
+}
+
+/** The keys that sign, the older first; none when there is no file yet. */
+export async function readSigningKeys({ files, folder }: KeyFiles): Promise<KeyObject[]> {
+  const path = join(folder, "signing.key");
+  const keys = await readKeys(files, path);
+  if (keys.length <= keysMax) return keys;
+  throw new LedgerCorruptError(`Cannot read signing key "${path}": it holds ${keys.length} keys`, path);
+}
+
+/** Makes the first key; durable when it resolves. A crash leaves no key or this one. */
+export async function createSigningKey(
+  { files, folder }: KeyFiles,
+  randomBytes: (count: number) => Uint8Array,
+): Promise<KeyObject> {
+  return await createKey(files, join(folder, "signing.key"), randomBytes);
+}
+
+/** The key that is to sign once a record names it, if there is one. */
+export async function readNextKey({ files, folder }: KeyFiles): Promise<KeyObject | undefined> {
+  return (await readKeys(files, join(folder, "signing.key.next")))[0];
+}
+
+/** Makes the key that is to sign; durable when it resolves. */
+export async function createNextKey(
+  { files, folder }: KeyFiles,
+  randomBytes: (count: number) => Uint8Array,
+): Promise<KeyObject> {
+  return await createKey(files, join(folder, "signing.key.next"), randomBytes);
+}
+
+/** Has `keys`, the older first, sign from now on, and forgets the key to come; durable when it resolves. */
+export async function replaceSigningKeys(
+  { files, folder }: KeyFiles,
+  keys: readonly KeyObject[],
+): Promise<void> {
+  await replaceFile(files, join(folder, "signing.key"), Buffer.from(keys.map(formatPem).join("")));
   try {
-    const key = createPrivateKey({ key: Buffer.from(pem), format: "pem" });
+    await files.remove(join(folder, "signing.key.next"));
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  await syncFolder(files, folder);
+}
+
+async function createKey(
+  files: LedgerFiles,
+  path: string,
+  randomBytes: (count: number) => Uint8Array,
+): Promise<KeyObject> {
+  const der = Buffer.concat([pkcs8Prefix, randomBytes(seedBytes)]);
+  const key = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
+  await replaceFile(files, path, Buffer.from(formatPem(key)));
+  return key;
+}
+
+async function readKeys(files: LedgerFiles, path: string): Promise<KeyObject[]> {
+  const bytes = await readFile(files, path, keyFileBytesMax);
+  if (bytes === undefined) return [];
+  const text = new TextDecoder().decode(bytes);
+  const blocks = text.match(pemPattern) ?? [];
+  if (blocks.length === 0 || blocks.join("") !== text) {
+    throw new LedgerCorruptError(`Cannot read signing key "${path}": it is not PEM`, path);
+  }
+  return blocks.map((pem) => parsePem(pem, path));
+}
+
+function parsePem(pem: string, path: string): KeyObject {
+  try {
+    const key = createPrivateKey({ key: pem, format: "pem" });
     if (key.asymmetricKeyType === "ed25519") return key;
   } catch (cause) {
     throw new LedgerCorruptError(`Cannot read signing key "${path}": it is not PEM`, path, undefined, cause);
@@ -30,15 +105,6 @@ export async function readSigningKey(files: LedgerFiles, path: string): Promise<
   throw new LedgerCorruptError(`Cannot read signing key "${path}": it is not an Ed25519 key`, path);
 }
 
-/** Makes a key and keeps it in `path`; durable when it resolves. A crash leaves no key or this one. */
-export async function createSigningKey(
-  files: LedgerFiles,
-  path: string,
-  randomBytes: (count: number) => Uint8Array,
-): Promise<KeyObject> {
-  const der = Buffer.concat([pkcs8Prefix, randomBytes(seedBytes)]);
-  const key = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
-  const pem = key.export({ format: "pem", type: "pkcs8" });
-  await replaceFile(files, path, Buffer.from(pem));
-  return key;
+function formatPem(key: KeyObject): string {
+  return String(key.export({ format: "pem", type: "pkcs8" }));
 }

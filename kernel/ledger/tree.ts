@@ -22,8 +22,9 @@ export function sha256Hex(data: string | Uint8Array): string {
 export const emptyRootHash: string = sha256Hex("");
 
 /** `SHA-256(0x00 ‖ entry)`. `entry` is the exact line, without its newline. */
-export function hashLeaf(entry: string): string {
-  return sha256Hex(`\0${entry}`);
+export function hashLeaf(entry: string | Uint8Array): string {
+  if (typeof entry === "string") return sha256Hex(`\0${entry}`);
+  return createHash("sha256").update("\0").update(entry).digest("hex");
 }
 
 /** `SHA-256(0x01 ‖ left ‖ right)`. */

@@ -6,35 +6,82 @@
  *
  * @module
  */
-import type { OperatorGrants } from "../../schemas/capabilities.ts";
 import { ProblemError } from "../../schemas/problem.ts";
-import type { AdmittedPlugin, RejectedPlugin } from "../registry/registry.ts";
+import type { AdmittedPlugin, RejectedPlugin, ScannedPlugin } from "../registry/registry.ts";
 import { createPluginLog, type PluginLog } from "../telemetry/plugin_log.ts";
-import type { Installed } from "./installed.ts";
+import { failedEvent } from "./cell_entries.ts";
+import { FoundFolders } from "./found_folders.ts";
+import type { Granted, GrantEntries } from "./grant_entries.ts";
+import { type Installed, nameOfPackage } from "./installed.ts";
 import type { SupervisedCell } from "./plugin.ts";
 import type { PluginsDeps } from "./plugins_deps.ts";
 import type { Quarantines } from "./quarantines.ts";
 import { checkIsolation, makeRelease, type Release } from "./release.ts";
 
 export class Admission {
+  readonly #found: FoundFolders;
+
   constructor(
     private readonly deps: Omit<PluginsDeps<SupervisedCell>, "sandbox">,
     private readonly quarantines: Quarantines,
-  ) {}
+    private readonly grants: GrantEntries,
+  ) {
+    this.#found = new FoundFolders(deps);
+  }
+
+  /** What a start of the kernel finds in a plugin's folder, and what becomes of it. */
+  async admit(installed: Installed<SupervisedCell>, scanned: ScannedPlugin): Promise<void> {
+    const { id } = installed;
+    await this.#found.tell(scanned);
+    if (scanned.kind === "rejected") {
+      await this.#recordRejection(scanned);
+      return await this.grants.tellFound({ id, name: id, release: undefined });
+    }
+    await this.#recordAdmission(scanned);
+    if (installed.desired === "unloaded") return;
+    await this.#load(installed, scanned, (granted) => this.grants.tellFound(granted));
+    await this.quarantines.settle(installed, "kernel");
+  }
+
+  /** Forgets the folders, and takes the grants of the plugins, that a scan did not find. */
+  async forgetOthers(
+    found: readonly ScannedPlugin[],
+    installed: ReadonlyMap<string, unknown>,
+  ): Promise<void> {
+    this.#found.keepOnly(found);
+    await this.grants.tellGone(installed);
+  }
 
   /** Takes a package on, or keeps why it cannot be. Only while there is no cell. */
-  load(installed: Installed<SupervisedCell>, scanned: AdmittedPlugin): void {
+  async #load(
+    installed: Installed<SupervisedCell>,
+    scanned: AdmittedPlugin,
+    tell: (granted: Granted) => Promise<void>,
+  ): Promise<void> {
     installed.scanned = scanned;
     installed.scannedAtMs = this.deps.nowMs();
+    const [id, name] = [installed.id, nameOfPackage(scanned)];
+    const release = this.#releaseOf(installed.id, scanned);
+    // The entries first: nothing is in force that the ledger does not tell of.
+    if (!(release instanceof ProblemError)) {
+      await tell({ id, name, release });
+      return this.takeOn(installed, release);
+    }
+    this.deps.warn(`Plugin "${id}" does not run: ${release.message}`);
+    installed.fault = { error: release, atMs: this.deps.nowMs() };
+    await tell({ id, name, release: undefined });
+    await this.deps.ledger.append({ ...failedEvent(release), actor: "kernel", plugin: name });
+  }
+
+  /** An error where its grants cannot be given, or its tier is not to be had: nothing runs with less than it asks for. */
+  #releaseOf(id: string, scanned: AdmittedPlugin): Release | ProblemError {
     try {
-      const release = makeRelease(scanned, this.operatorOf(installed.id), this.deps);
+      const release = makeRelease(scanned, this.grants.operatorOf(id), this.deps);
       checkIsolation(release);
-      this.takeOn(installed, release);
+      return release;
     } catch (error) {
-      // Grants that cannot be given, or a tier that is not to be had: nothing runs with less than was asked for.
-      if (!(error instanceof ProblemError)) throw error;
-      this.deps.warn(`Plugin "${installed.id}" does not run: ${error.message}`);
-      installed.fault = { error, atMs: this.deps.nowMs() };
+      if (error instanceof ProblemError) return error;
+      throw error;
     }
   }
 
@@ -51,11 +98,14 @@ export class Admission {
   /** Reads the package again and takes it on. Throws PLUGIN_REJECTED and keeps the reasons. */
   async reload(installed: Installed<SupervisedCell>, actor: string): Promise<void> {
     const { deps } = this;
+    const { id } = installed;
     const scanned = await deps.readPackage(installed.folder);
+    await this.#found.tell(scanned);
     if (scanned.kind === "rejected") {
-      installed.scanned = { ...scanned, id: installed.id };
+      installed.scanned = { ...scanned, id };
       installed.scannedAtMs = deps.nowMs();
-      await this.recordRejection(scanned);
+      await this.#recordRejection(scanned);
+      await this.grants.tell({ id, name: id, release: undefined }, this.grants.operatorOf(id), actor);
       throw scanned.error;
     }
     if (scanned.manifest.id !== installed.id) {
@@ -63,7 +113,11 @@ export class Admission {
       throw new ProblemError("CONFLICT", `${detail}. Restart Airlock to take that on`);
     }
     await installed.plugin.stop("reload", actor);
-    this.load(installed, scanned);
+    await this.#load(
+      installed,
+      scanned,
+      (granted) => this.grants.tell(granted, this.grants.operatorOf(id), actor),
+    );
     if (installed.fault !== undefined) throw installed.fault.error;
     deps.metrics.pluginAdmitted({ id: installed.id, actions: Object.keys(scanned.manifest.actions) });
     await deps.ledger.append({
@@ -82,17 +136,23 @@ export class Admission {
     if (scanned.kind === "admitted" && (scanned.digest === given.digest || scanned.manifest.id !== id)) {
       return given;
     }
+    await this.#found.tell(scanned);
     installed.scanned = scanned.kind === "admitted" ? scanned : { ...scanned, id };
     installed.scannedAtMs = this.deps.nowMs();
-    if (scanned.kind === "rejected") throw scanned.error;
+    if (scanned.kind === "rejected") {
+      await this.#recordRejection(scanned);
+      throw scanned.error;
+    }
+    await this.#recordAdmission(scanned);
     this.deps.metrics.pluginAdmitted({ id, actions: Object.keys(scanned.manifest.actions) });
-    const release = makeRelease(scanned, this.operatorOf(id), this.deps);
+    const release = makeRelease(scanned, this.grants.operatorOf(id), this.deps);
+    await this.grants.tellFound({ id, name: nameOfPackage(scanned), release });
     installed.plugin.revise(release);
     installed.breaker.reset();
     return release;
   }
 
-  async recordRejection({ folder, error }: RejectedPlugin): Promise<void> {
+  async #recordRejection({ folder, error }: RejectedPlugin): Promise<void> {
     const faults = error.options.errors ?? [];
     await this.deps.ledger.append({
       type: "plugin.rejected",
@@ -103,11 +163,14 @@ export class Admission {
     });
   }
 
-  /** A grant set through the API replaces what the configuration says. */
-  operatorOf(id: string): OperatorGrants | undefined {
-    const { grants } = this.deps.config;
-    // An id may be the name of something that every object has.
-    return this.deps.store.grants.get(id)?.grants ?? (Object.hasOwn(grants, id) ? grants[id] : undefined);
+  async #recordAdmission(scanned: AdmittedPlugin): Promise<void> {
+    const data = { packageSha256: scanned.digest, signed: "no" } as const;
+    await this.deps.ledger.append({
+      type: "plugin.admitted",
+      actor: "kernel",
+      plugin: nameOfPackage(scanned),
+      data,
+    });
   }
 
   createLog(bytesPerSecond: number): PluginLog {

@@ -31,14 +31,16 @@ export function failedEvent({ code, message }: ProblemError): PluginEvent {
 
 /** A cell that had to be killed because it did not stop was killed, and is not said to have stopped. */
 export function endedEvent(
-  { by, calls, cause: { code }, exitCode, signal }: CellEnd,
+  { by, calls, cause: { code, message }, exitCode, signal }: CellEnd,
   { reason }: Asked,
 ): PluginEvent {
+  // The words may hold some that the plugin chose.
+  const commit = { detail: message };
   switch (by) {
     case "killed":
-      return { type: "plugin.killed", data: { code, calls } };
+      return { type: "plugin.killed", data: { code, calls }, commit };
     case "crashed":
-      return { type: "plugin.crashed", data: { exitCode, signal: signal ?? "", calls } };
+      return { type: "plugin.crashed", data: { exitCode, signal: signal ?? "", calls }, commit };
     case "stopped":
       return { type: "plugin.stopped", data: { reason } };
   }

@@ -5,7 +5,7 @@
  */
 import type { Manifest } from "../../schemas/manifest.ts";
 import { type ProblemCode, ProblemError } from "../../schemas/problem.ts";
-import type { ScannedPlugin } from "../registry/registry.ts";
+import type { AdmittedPlugin, ScannedPlugin } from "../registry/registry.ts";
 import type { DesiredState } from "../store/plugins_table.ts";
 import type { PluginLog } from "../telemetry/plugin_log.ts";
 import type { Breaker } from "./breaker.ts";
@@ -25,6 +25,20 @@ export interface Installed<Cell extends SupervisedCell> {
   desired: DesiredState;
   /** Why there is nothing to run, although the package was admitted. */
   fault: { readonly error: ProblemError; readonly atMs: number } | undefined;
+}
+
+/**
+ * `id@version`, as it stands in the ledger. A package that was never admitted is named only if its manifest names
+ * it: its id here may be made from its folder's name, which anybody may have chosen.
+ */
+export function nameInLedger({ plugin, scanned }: Installed<SupervisedCell>): string {
+  if (plugin.release !== undefined) return plugin.name;
+  if (scanned.kind === "rejected") return scanned.name ?? "";
+  return nameOfPackage(scanned);
+}
+
+export function nameOfPackage({ manifest: { id, version } }: AdmittedPlugin): string {
+  return `${id}@${version}`;
 }
 
 /** Throws why a call cannot be taken; returns the manifest of what would take it. */

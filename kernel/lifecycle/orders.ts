@@ -16,11 +16,12 @@ import { ProblemError } from "../../schemas/problem.ts";
 import type { DesiredState } from "../store/plugins_table.ts";
 import type { Admission } from "./admission.ts";
 import { makeDataFolder } from "./cell_room.ts";
-import { bringUp, checkStartable, type Installed } from "./installed.ts";
+import type { GrantEntries } from "./grant_entries.ts";
+import { bringUp, checkStartable, type Installed, nameInLedger } from "./installed.ts";
 import type { SupervisedCell } from "./plugin.ts";
 import type { PluginsDeps } from "./plugins_deps.ts";
 import type { Quarantines } from "./quarantines.ts";
-import { checkIsolation, grantedScopes, makeRelease, type Release } from "./release.ts";
+import { checkIsolation, makeRelease, type Release } from "./release.ts";
 
 export const lifecycleVerbs = [
   "load",
@@ -35,13 +36,19 @@ export const lifecycleVerbs = [
 ] as const;
 export type LifecycleVerb = (typeof lifecycleVerbs)[number];
 
+/** What carries out parts of an order. */
+interface OrderParts {
+  readonly admission: Admission;
+  readonly quarantines: Quarantines;
+  readonly grants: GrantEntries;
+}
+
 export class Orders<Cell extends SupervisedCell> {
   #isClosed = false;
 
   constructor(
     private readonly deps: Omit<PluginsDeps<Cell>, "sandbox">,
-    private readonly admission: Admission,
-    private readonly quarantines: Quarantines,
+    private readonly parts: OrderParts,
   ) {}
 
   /** Takes no more orders. */
@@ -60,7 +67,7 @@ export class Orders<Cell extends SupervisedCell> {
       await this.deps.ledger.append({
         type: "plugin.ordered",
         actor,
-        plugin: installed.plugin.name,
+        plugin: nameInLedger(installed),
         data: { verb },
       });
       await this.#carryOut(installed, verb, actor);
@@ -76,9 +83,8 @@ export class Orders<Cell extends SupervisedCell> {
       const release = makeRelease(scanned, operator, this.deps);
       checkIsolation(release);
       await this.#checkPaths(id, release);
-      const granted = grantedScopes(release.grants);
-      // The entry first: a crash between the two leaves a grant that is written and not in force.
-      await this.deps.ledger.append({ type: "grant.changed", actor, plugin: plugin.name, data: { granted } });
+      // The entries first: after a crash between the two the next start tells that the grants are the old ones.
+      await this.parts.grants.tell({ id, name: nameInLedger(installed), release }, operator, actor);
       this.deps.store.grants.set({ plugin: id, grants: operator, setBy: actor, setAtMs: this.deps.nowMs() });
       // The cell that runs has the permissions it was started with: it goes. A call that comes meanwhile
       // starts the next one, so the new grants are in force before the old cell has ended.
@@ -86,8 +92,8 @@ export class Orders<Cell extends SupervisedCell> {
       await plugin.stop("reload", actor);
       installed.fault = undefined;
       if (plugin.state === "unloaded" && installed.desired !== "unloaded") {
-        this.admission.takeOn(installed, release);
-        await this.quarantines.settle(installed, actor);
+        this.parts.admission.takeOn(installed, release);
+        await this.parts.quarantines.settle(installed, actor);
       }
       bringUp(installed);
     });
@@ -123,7 +129,7 @@ export class Orders<Cell extends SupervisedCell> {
       case "disable":
         return await this.#enable(installed, verb, actor);
       case "reset":
-        await this.quarantines.lift(id, plugin.name, actor);
+        await this.parts.quarantines.lift(id, nameInLedger(installed), actor);
         plugin.reset();
         return installed.breaker.reset();
     }
@@ -138,7 +144,7 @@ export class Orders<Cell extends SupervisedCell> {
       );
     }
     const isTakenOn = installed.scanned.kind === "rejected" || plugin.state === "unloaded";
-    if (isTakenOn) await this.admission.reload(installed, actor);
+    if (isTakenOn) await this.parts.admission.reload(installed, actor);
     // What was taken on stays, also where it cannot be started. Of what is loaded a refusal changes nothing.
     if (isTakenOn) this.#choose(installed, { desired: "on-demand" });
     if (plugin.state === "quarantined" && plugin.refusal !== undefined) throw plugin.refusal;
@@ -148,12 +154,12 @@ export class Orders<Cell extends SupervisedCell> {
   }
 
   async #enable(installed: Installed<Cell>, verb: "enable" | "disable", actor: string): Promise<void> {
-    const { plugin } = installed;
     const enabled = verb === "enable";
     if (installed.enabled === enabled) return;
     this.#choose(installed, { enabled });
-    await this.deps.ledger.append({ type: `plugin.${verb}d`, actor, plugin: plugin.name, data: {} });
-    if (!enabled) await plugin.stop("operator", actor);
+    const plugin = nameInLedger(installed);
+    await this.deps.ledger.append({ type: `plugin.${verb}d`, actor, plugin, data: {} });
+    if (!enabled) await installed.plugin.stop("operator", actor);
   }
 
   #choose(installed: Installed<Cell>, choice: { enabled?: boolean; desired?: DesiredState }): void {

@@ -15,7 +15,8 @@ import { requestedOf } from "../trust/grants.ts";
 import { Admission } from "./admission.ts";
 import { Breaker } from "./breaker.ts";
 import { CellRoom } from "./cell_room.ts";
-import { bringUp, checkCallable, type Installed, isMissed } from "./installed.ts";
+import { bringUp, checkCallable, type Installed, isMissed, nameInLedger } from "./installed.ts";
+import { GrantEntries } from "./grant_entries.ts";
 import { type LifecycleVerb, Orders } from "./orders.ts";
 import { Plugin, type SupervisedCell } from "./plugin.ts";
 import { pluginView } from "./plugin_view.ts";
@@ -40,6 +41,7 @@ export class Plugins<Cell extends SupervisedCell> {
   readonly #room: CellRoom<Cell>;
   readonly #restarts: RestartQueue;
   readonly #quarantines: Quarantines;
+  readonly #grants: GrantEntries;
   readonly #admission: Admission;
   readonly #orders: Orders<Cell>;
   #awake = 0;
@@ -48,13 +50,19 @@ export class Plugins<Cell extends SupervisedCell> {
     this.#room = new CellRoom(deps, this.#installed);
     this.#restarts = new RestartQueue(deps.timing, deps.config.cells.restartsMax);
     this.#quarantines = new Quarantines(deps);
-    this.#admission = new Admission(deps, this.#quarantines);
-    this.#orders = new Orders(deps, this.#admission, this.#quarantines);
+    this.#grants = new GrantEntries(deps);
+    this.#admission = new Admission(deps, this.#quarantines, this.#grants);
+    this.#orders = new Orders(deps, {
+      admission: this.#admission,
+      quarantines: this.#quarantines,
+      grants: this.#grants,
+    });
   }
 
   /** Takes on what a scan found, and tells the ledger. Critical plugins start in the background. */
   async install(found: readonly ScannedPlugin[]): Promise<void> {
     await Promise.all(found.map((scanned) => this.#install(scanned)));
+    await this.#admission.forgetOthers(found, this.#installed);
     for (const installed of this.#installed.values()) bringUp(installed);
   }
 
@@ -78,7 +86,8 @@ export class Plugins<Cell extends SupervisedCell> {
 
   /** `id@version` of an installed plugin, else "". */
   nameOf(id: string): string {
-    return this.#installed.get(id)?.plugin.name ?? "";
+    const installed = this.#installed.get(id);
+    return installed === undefined ? "" : nameInLedger(installed);
   }
 
   /** Ids of critical plugins that are enabled and not up, ascending: Airlock is not ready without them. */
@@ -107,7 +116,7 @@ export class Plugins<Cell extends SupervisedCell> {
       requested: requestedOf(scanned.manifest),
       granted: plugin.release?.grants ??
         { net: [], read: [], write: [], run: [], env: [], sys: [], ffi: [], eval: false },
-      operator: this.#admission.operatorOf(id) ?? {},
+      operator: this.#grants.operatorOf(id) ?? {},
     };
   }
 
@@ -154,21 +163,15 @@ export class Plugins<Cell extends SupervisedCell> {
       fault: undefined,
     };
     this.#installed.set(id, installed);
-    if (scanned.kind === "rejected") return await this.#admission.recordRejection(scanned);
-    const { manifest, digest } = scanned;
-    this.deps.metrics.pluginAdmitted({ id, actions: Object.keys(manifest.actions) });
-    if (installed.desired !== "unloaded") this.#admission.load(installed, scanned);
-    const unserved = unservedParts(manifest);
-    if (unserved.length > 0) {
-      this.deps.warn(`Plugin "${id}" uses what this version does not serve: ${unserved.join(", ")}`);
+    if (scanned.kind === "admitted") {
+      const { manifest } = scanned;
+      this.deps.metrics.pluginAdmitted({ id, actions: Object.keys(manifest.actions) });
+      const unserved = unservedParts(manifest);
+      if (unserved.length > 0) {
+        this.deps.warn(`Plugin "${id}" uses what this version does not serve: ${unserved.join(", ")}`);
+      }
     }
-    await this.deps.ledger.append({
-      type: "plugin.admitted",
-      actor: "kernel",
-      plugin: `${id}@${manifest.version}`,
-      data: { packageSha256: digest, signed: "no" },
-    });
-    await this.#quarantines.settle(installed, "kernel");
+    await this.#admission.admit(installed, scanned);
   }
 
   #breaker(id: string): Breaker {

@@ -310,3 +310,82 @@ Deno.test("Plugins looks for room for a cell no longer than a start may take", a
   hung.resolve();
   await hanging;
 });
+
+const found = (life: ReturnType<typeof live>) =>
+  life.records.flatMap((event) =>
+    event.type === "plugin.found" ? [[event.plugin, event.data, event.commit]] : []
+  );
+
+Deno.test("Plugins tells of a folder when it is there first, and again when its bytes are others", async () => {
+  await using folder = await createFolder();
+  const commit = { folder: "/f/echo" };
+  const first = [["echo@1.0.0", { packageSha256: digest }, commit]];
+  for (const expected of [first, []]) {
+    await using life = live(folder.dataDir, folder.store);
+    await life.start();
+    deepEqual(found(life), expected);
+  }
+  await using life = live(folder.dataDir, folder.store);
+  await life.start();
+  await life.plugins.act("echo", "unload", "token:1");
+  life.world.inFolder = scan("echo", { version: "2.0.0" }, otherDigest);
+  await life.plugins.act("echo", "load", "token:1");
+  deepEqual(found(life), [["echo@2.0.0", { packageSha256: otherDigest }, commit]]);
+  const types = life.types();
+  equal(types.indexOf("plugin.found") < types.indexOf("plugin.loaded"), true);
+});
+
+Deno.test("Plugins tells of a folder whose package is rejected, by its digest or by its faults", async () => {
+  await using folder = await createFolder();
+  const reject = (message: string, more: { digest?: string; name?: string } = {}): ScannedPlugin => {
+    const error = new ProblemError("PLUGIN_REJECTED", message);
+    return { kind: "rejected", folder: "/f/echo", id: "echo", isCritical: false, error, ...more };
+  };
+  const commit = { folder: "/f/echo" };
+  const steps: [ScannedPlugin, unknown[]][] = [
+    [reject("one", { digest, name: "echo@1.0.0" }), [["echo@1.0.0", { packageSha256: digest }, commit]]],
+    [reject("two", { digest }), []],
+    [reject("two"), [["", {}, commit]]],
+    [reject("two"), []],
+    [reject("three"), [["", {}, commit]]],
+  ];
+  for (const [scanned, expected] of steps) {
+    await using life = live(folder.dataDir, folder.store, { found: [scanned] });
+    await life.start();
+    deepEqual(found(life), expected);
+    equal(life.types().at(-1), "plugin.rejected");
+  }
+  // A folder that was away is found again.
+  await using away = live(folder.dataDir, folder.store, { found: [] });
+  await away.start();
+  await using back = live(folder.dataDir, folder.store, { found: [reject("three")] });
+  await back.start();
+  deepEqual(back.types(), ["plugin.found", "plugin.rejected"]);
+});
+
+Deno.test("Plugins records that an admitted package cannot be had as it asks for", async () => {
+  await using folder = await createFolder();
+  const sealed = scan("echo", { isolation: "sealed" });
+  await using life = live(folder.dataDir, folder.store, { found: [sealed] });
+  await life.start();
+  deepEqual(life.types(), ["plugin.found", "plugin.admitted", "plugin.failed"]);
+  deepEqual(life.records.at(-1)?.data, { code: "ISOLATION_REQUIRED" });
+});
+
+Deno.test("Plugins takes the grants of a plugin that cannot be had any more", async () => {
+  await using folder = await createFolder();
+  const dirs = { read: [`${folder.dataDir}/plugins/echo`], write: [`${folder.dataDir}/plugins/echo`] };
+  const granted = { read: ["/p", ...dirs.read].sort((a, b) => a < b ? -1 : 1), write: dirs.write };
+  const grants = (life: ReturnType<typeof live>) =>
+    life.records.flatMap((event) =>
+      event.type.startsWith("grant.") ? [[event.type, event.actor, event.data]] : []
+    );
+  {
+    await using life = live(folder.dataDir, folder.store);
+    await life.start();
+    deepEqual(grants(life), [["grant.given", "kernel", { granted }]]);
+  }
+  await using life = live(folder.dataDir, folder.store, { found: [] });
+  await life.start();
+  deepEqual(grants(life), [["grant.taken", "kernel", { granted }]]);
+});

@@ -43,14 +43,22 @@ export interface ReadPackageOptions extends PackageLimits {
   hostVersion: string;
 }
 
+/** What is known of a package that is not admitted. */
+export interface PackageGlance {
+  /** The manifest's id, if it has a valid one. */
+  id: string | undefined;
+  /** The manifest says so, where that much can be read. */
+  isCritical: boolean;
+  /** Where all of the package could be read. */
+  digest: string | undefined;
+  /** `id@version`, where the manifest could be read. */
+  name: string | undefined;
+}
+
 export type ReadPackageResult =
   | { ok: true; package: ReadPackage }
-  | {
+  | PackageGlance & {
     ok: false;
-    /** The manifest's id, if it has a valid one. */
-    id: string | undefined;
-    /** The manifest says so, where that much can be read. */
-    isCritical: boolean;
     /** PLUGIN_REJECTED, with every fault. */
     error: ProblemError;
   };
@@ -65,14 +73,17 @@ const notPackaged = new Set(["SHA256SUMS", "SHA256SUMS.sig", ".git", ".hg", ".jj
 export async function readPackage(folder: string, options: ReadPackageOptions): Promise<ReadPackageResult> {
   const { files, paths, faults } = await readFiles(folder, options);
   if (paths === undefined) {
-    return { ok: false, id: undefined, isCritical: false, error: rejection(folder, faults) };
+    const unread = { id: undefined, isCritical: false, digest: undefined, name: undefined };
+    return { ok: false, ...unread, error: rejection(folder, faults) };
   }
-  const judged = judgeManifest(files, paths, options.hostVersion);
-  const all = [...judged.faults, ...faults];
-  if (judged.manifest === undefined || all.length > 0) {
-    return { ok: false, id: judged.id, isCritical: judged.isCritical, error: rejection(folder, all) };
+  const digest = faults.length === 0 ? packageDigestOf(files) : undefined;
+  const { manifest, id, isCritical, faults: judged } = judgeManifest(files, paths, options.hostVersion);
+  const all = [...judged, ...faults];
+  if (manifest === undefined || digest === undefined || all.length > 0) {
+    const name = manifest === undefined ? undefined : `${manifest.id}@${manifest.version}`;
+    return { ok: false, id, isCritical, digest, name, error: rejection(folder, all) };
   }
-  return { ok: true, package: { manifest: judged.manifest, files, digest: packageDigestOf(files) } };
+  return { ok: true, package: { manifest, files, digest } };
 }
 
 /** The error of a folder that is not admitted. */

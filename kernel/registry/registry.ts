@@ -14,7 +14,7 @@ import { pluginIdSchema } from "../../schemas/plugin_id.ts";
 import { ProblemError } from "../../schemas/problem.ts";
 import { isSystemError } from "./package_files.ts";
 import type { PackageStore } from "./package_store.ts";
-import { readPackage, type ReadPackageOptions, rejection } from "./read_package.ts";
+import { type PackageGlance, readPackage, type ReadPackageOptions, rejection } from "./read_package.ts";
 
 export interface AdmittedPlugin {
   kind: "admitted";
@@ -34,6 +34,10 @@ export interface RejectedPlugin {
   id: string;
   /** Its manifest says so, where that much can be read. */
   isCritical: boolean;
+  /** Of the package, where all of it could be read. */
+  digest?: string | undefined;
+  /** `id@version`, where the manifest could be read. */
+  name?: string | undefined;
   /** PLUGIN_REJECTED, with every fault. */
   error: ProblemError;
 }
@@ -86,10 +90,7 @@ export async function readOne(
   } catch (error) {
     if (!isSystemError(error)) throw error;
     const fault = { path: "", message: `The package cannot be stored: ${error.message}` };
-    return rejected(folder, rejection(folder, [fault]), {
-      id: manifest.id,
-      isCritical: manifest.critical,
-    });
+    return rejected(folder, rejection(folder, [fault]), glanceOf(manifest, digest));
   }
 }
 
@@ -110,14 +111,15 @@ async function listPluginFolders(folder: string): Promise<string[]> {
 }
 
 function claimId(plugin: AdmittedPlugin, holders: Map<string, string>): ScannedPlugin {
-  const { folder, manifest: { id, critical: isCritical } } = plugin;
+  const { folder, manifest, digest } = plugin;
+  const { id } = manifest;
   const holder = holders.get(id);
   if (holder === undefined) {
     holders.set(id, folder);
     return plugin;
   }
   const message = `The id "${id}" is already that of "${holder}"`;
-  return rejected(folder, rejection(folder, [{ path: "/id", message }]), { id, isCritical });
+  return rejected(folder, rejection(folder, [{ path: "/id", message }]), glanceOf(manifest, digest));
 }
 
 /** Gives rejected plugins ids that nobody has: their own, their folder's, their folder's with a number. */
@@ -133,12 +135,19 @@ function withUniqueIds(plugins: ScannedPlugin[], holders: ReadonlyMap<string, st
   });
 }
 
+type Glance = Partial<Omit<PackageGlance, "id">> & { readonly id?: string | undefined };
+
 function rejected(
   folder: string,
   error: ProblemError,
-  { id = idFromFolder(folder), isCritical = false }: { id?: string | undefined; isCritical?: boolean } = {},
+  { id = idFromFolder(folder), isCritical = false, digest, name }: Glance = {},
 ): RejectedPlugin {
-  return { kind: "rejected", folder, id, isCritical, error };
+  return { kind: "rejected", folder, id, isCritical, error, digest, name };
+}
+
+/** Of a package that could be read, and is rejected for another reason. */
+function glanceOf({ id, version, critical }: Manifest, digest: string): PackageGlance {
+  return { id, isCritical: critical, digest, name: `${id}@${version}` };
 }
 
 function rejectedUnread(folder: string, pluginsMax: number): RejectedPlugin {

@@ -225,3 +225,22 @@ Deno.test("readOne() tells of a package it rejects whether its manifest calls it
     }
   });
 });
+
+Deno.test("readOne() tells of a package it rejects what could be read of it", async () => {
+  await withStore(async (plugins, store) => {
+    const good = { id: "gate", version: "1.0.0", airlock: "*", entrypoint: "mod.ts", actions: { run: {} } };
+    const read = async (name: string, manifest: unknown, tamper = (_: string) => Promise.resolve()) => {
+      const folder = `${plugins}/${name}`;
+      await Deno.mkdir(folder);
+      await Deno.writeTextFile(`${folder}/plugin.jsonc`, JSON.stringify(manifest));
+      await tamper(folder);
+      const scanned = await readOne(folder, { ...options, store });
+      assert.ok(scanned.kind === "rejected");
+      return [scanned.name, scanned.digest?.length];
+    };
+    assert.deepEqual(await read("incomplete", good), ["gate@1.0.0", 64], "its entrypoint is missing");
+    assert.deepEqual(await read("mistyped", { ...good, typo: 1 }), [undefined, 64]);
+    const link = (folder: string) => Deno.symlink("/etc/passwd", `${folder}/mod.ts`);
+    assert.deepEqual(await read("linked", good, link), ["gate@1.0.0", undefined]);
+  });
+});

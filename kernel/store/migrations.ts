@@ -48,6 +48,24 @@ export const storeMigrations: readonly string[] = [
     recorded  INTEGER NOT NULL CHECK (recorded IN (0, 1))
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  CREATE TABLE grants_told (
+    plugin   TEXT PRIMARY KEY,
+    operator TEXT NOT NULL CHECK (json_valid(operator)),
+    granted  TEXT NOT NULL CHECK (json_valid(granted)),
+    pending  TEXT CHECK (pending IS NULL OR json_valid(pending))
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE folders_found (
+    folder      TEXT PRIMARY KEY,
+    fingerprint TEXT NOT NULL
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE config_started (
+    id     INTEGER PRIMARY KEY CHECK (id = 1),
+    config TEXT    NOT NULL CHECK (json_valid(config))
+  ) STRICT;
+  `,
 ];
 
 /** Steps of `DATA/commitments.db`. The row count is kept because counting a million rows reads the file. */

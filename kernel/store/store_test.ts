@@ -129,6 +129,33 @@ Deno.test("openStore() names the file it cannot make", () => {
   assert.throws(() => openStore({ file: `${folder.path}/none/airlock.db` }), codeOf("unusable"));
 });
 
+Deno.test("openStore() keeps what the ledger was told from one opening to the next", () => {
+  using folder = createFolder();
+  const row = { plugin: "hello", operator: { read: ["/a"] }, granted: { read: ["/a"] }, pending: null };
+  {
+    using store = openStore(folder);
+    assert.deepEqual([store.config.get(), store.folders.get("/f"), store.grantsTold.get("hello")], [
+      undefined,
+      undefined,
+      undefined,
+    ]);
+    store.config.set({ port: 1 });
+    store.config.set({ port: 2, grants: { hello: { read: ["/a"] } } });
+    for (const name of ["/f", "/g"]) store.folders.set(name, "ab");
+    store.folders.set("/f", "cd");
+    store.grantsTold.set({ ...row, pending: { read: ["/b"] } });
+    store.grantsTold.set({ ...row, plugin: "other" });
+  }
+  using store = openStore(folder);
+  assert.deepEqual(store.config.get(), { port: 2, grants: { hello: { read: ["/a"] } } });
+  store.folders.keepOnly(new Set(["/f"]));
+  assert.deepEqual([store.folders.get("/f"), store.folders.get("/g")], ["cd", undefined]);
+  assert.deepEqual(store.grantsTold.get("hello")?.pending, { read: ["/b"] });
+  store.grantsTold.set(row);
+  store.grantsTold.delete("other");
+  assert.deepEqual(store.grantsTold.list(), [row]);
+});
+
 Deno.test("openDatabase() undoes a step of migration that fails", () => {
   using folder = createFolder();
   const options = { file: folder.file, durability: "full", check: true, exclusive: false } as const;

@@ -1,10 +1,20 @@
 /**
  * Invariant: every act has an entry, on disk before its answer.
  *
+ * `every_act_table.ts` says which act has which.
+ *
  * @module
  */
 import { deepEqual, equal, ok } from "node:assert/strict";
+import { ledgerEventTypes } from "../../schemas/ledger_event.ts";
 import { Airlock, leftovers, manifest, temporaryFolder, until } from "../support/airlock.ts";
+import {
+  type Act,
+  acts as actsOfTable,
+  configOfTable,
+  pluginsOfTable,
+  shownElsewhere,
+} from "./every_act_table.ts";
 
 interface Line {
   seq: number;
@@ -49,7 +59,7 @@ const acts: [type: string, method: string, path: string, body?: unknown][] = [
   ["call.refused", "POST", "/v1/plugins/acting/actions/none", {}],
   ["request.refused", "POST", "/v1/tokens", { name: "x" }],
   ["token.created", "POST", "/v1/tokens", { name: "x", role: "viewer" }],
-  ["grant.changed", "PUT", "/v1/plugins/acting/grants", { read: ["/srv"] }],
+  ["grant.given", "PUT", "/v1/plugins/acting/grants", { read: ["/srv"] }],
   ["plugin.disabled", "POST", "/v1/plugins/acting/disable"],
   ["plugin.stopped", "POST", "/v1/plugins/hello/stop"],
 ];
@@ -115,4 +125,35 @@ Deno.test("every act has an entry: calls answered before a kill are all in the n
   );
   deepEqual(answered.filter((index) => !completed.has(index)), []);
   ok(answered.length >= 120);
+});
+
+Deno.test("every act has an entry: each type of entry is that of an act in the table", () => {
+  const inTable = actsOfTable.flatMap(({ entries }) => entries);
+  deepEqual([...new Set([...inTable, ...Object.keys(shownElsewhere)])].sort(), [...ledgerEventTypes].sort());
+});
+
+Deno.test("every act has an entry: each act of the table has those it says", async () => {
+  await using folder = await temporaryFolder();
+  const dataDir = `${folder.path}/data`;
+  let from = 0;
+  const check = async ({ act, entries }: Pick<Act, "act" | "entries">) => {
+    const found = await until(`the entries of: ${act}`, async () => {
+      const types = (await readLog(dataDir)).slice(from).map(({ type }) => type);
+      return entries.every((type) => types.includes(type)) && types;
+    });
+    from += found.length;
+  };
+  const start = (config: Record<string, unknown>) =>
+    Airlock.start({ dataDir, config, plugins: pluginsOfTable, args: ["--tier", "process"] });
+  const [first, ...rest] = actsOfTable;
+  {
+    await using airlock = await start(configOfTable);
+    await check(first!);
+    for (const act of rest.filter(({ run }) => run !== undefined)) {
+      await act.run?.(airlock);
+      await check(act);
+    }
+  }
+  await using _airlock = await start({ ...configOfTable, tokensMax: 99 });
+  for (const act of rest.filter(({ run }) => run === undefined)) await check(act);
 });

@@ -37,6 +37,9 @@ export const options = {
   batchRecordsMax: 256,
   queueRecordsMax: 1_024,
   valueBytesMax: 64,
+  openRecordsMax: 16_384,
+  auditRecordsPerSecond: 10_000,
+  filterRecordsMax: 10_000,
   lockTimeoutMs: 0,
   // Longer than any test: the file `checkpoint` then lags as far behind as it can.
   checkpointIntervalMs: 3_600_000,
@@ -61,7 +64,8 @@ export function accepted(request: string): LedgerEventInput {
 export async function readAll(ledger: Ledger): Promise<LedgerEntry[]> {
   const entries: LedgerEntry[] = [];
   while (entries.length < ledger.size) {
-    entries.push(...await ledger.entries({ after: entries.length - 1, limit: 1_000 }));
+    const { items } = await ledger.reader.entries({ after: entries.length - 1, limit: 1_000 });
+    entries.push(...items);
   }
   return entries;
 }
@@ -93,7 +97,8 @@ export async function verifyAll(ledger: Ledger): Promise<LedgerEntry[]> {
     prev = createHash("sha256").update("\0").update(line).digest("hex");
     if (prev !== leafHash) throw new Error(`entry ${index} has another leaf hash`);
   }
-  const { size, rootHash } = openCheckpoint(ledger.checkpoint().note, parseVerifierKey(ledger.verifierKey));
+  const verifiers = ledger.verifierKeys.map(parseVerifierKey);
+  const { size, rootHash } = openCheckpoint(ledger.checkpoint().note, verifiers).checkpoint;
   const root = naiveRoot(entries.map(({ line }) => new TextEncoder().encode(line))).toHex();
   if (size !== entries.length || rootHash !== root) {
     throw new Error(`the checkpoint is not of the ${size} entries`);

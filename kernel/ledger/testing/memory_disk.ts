@@ -101,6 +101,14 @@ export class MemoryDisk implements LedgerFiles {
     return options.create ? this.#step(open) : promise(open);
   }
 
+  readAt(path: string, offsetBytes: number, into: Uint8Array): Promise<Uint8Array> {
+    return promise(() => {
+      const bytes = this.#inode(path).bytes.subarray(offsetBytes, offsetBytes + into.length);
+      into.set(bytes);
+      return into.subarray(0, bytes.length);
+    });
+  }
+
   makeFolder(path: string): Promise<void> {
     return this.#step(() => void this.#folders.add(dirname(path)).add(path));
   }

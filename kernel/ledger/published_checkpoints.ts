@@ -1,0 +1,80 @@
+/**
+ * The published checkpoints of a ledger: `checkpoints.log`, read from its beginning, one base64 of a signed note a
+ * line, their sizes ascending. For a verifier: nothing in the file is believed.
+ *
+ * What a crash leaves at its end, a line without a newline, is no checkpoint. Memory holds one stretch of the file.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { type Checkpoint, CheckpointError, parseCheckpoint } from "./checkpoint.ts";
+import { LedgerInvalidError } from "./ledger_invalid_error.ts";
+import type { LedgerFiles } from "./ledger_files.ts";
+import { SignedNoteError, textOfNote } from "./signed_note.ts";
+
+const stretchBytes = 65_536;
+const lineBytesMax = 16_384;
+const newline = 0x0a;
+
+/** A checkpoint, before anybody knows who signed it. */
+export interface ClaimedCheckpoint {
+  /** Stands in messages. */
+  readonly name: string;
+  readonly note: string;
+  /** What the note says. */
+  readonly checkpoint: Checkpoint;
+}
+
+/** Throws LedgerInvalidError when `note` is none. */
+export function claimedCheckpoint(name: string, note: string): ClaimedCheckpoint {
+  try {
+    return { name, note, checkpoint: parseCheckpoint(textOfNote(note)) };
+  } catch (error) {
+    if (!(error instanceof CheckpointError || error instanceof SignedNoteError)) throw error;
+    throw new LedgerInvalidError(`${name} is not a signed checkpoint`, undefined, error);
+  }
+}
+
+/** Of the first `bytesMax` bytes of the file. Throws LedgerInvalidError on a line that is no checkpoint. */
+export async function* readPublished(
+  files: LedgerFiles,
+  folder: string,
+  bytesMax: number,
+): AsyncGenerator<ClaimedCheckpoint, undefined> {
+  const path = join(folder, "checkpoints.log");
+  let rest = new Uint8Array();
+  let line = 0;
+  for (let at = 0; at < bytesMax;) {
+    const into = new Uint8Array(Math.min(stretchBytes, bytesMax - at));
+    const read = await files.readAt(path, at, into);
+    if (read.length === 0) return;
+    at += read.length;
+    let bytes = new Uint8Array([...rest, ...read]);
+    for (let end = bytes.indexOf(newline); end >= 0; end = bytes.indexOf(newline)) {
+      line += 1;
+      yield parsePublished(bytes.subarray(0, end), line);
+      bytes = bytes.subarray(end + 1);
+    }
+    if (bytes.length > lineBytesMax) {
+      throw new LedgerInvalidError(`line ${line + 1} of checkpoints.log is too long`);
+    }
+    rest = bytes;
+  }
+}
+
+function parsePublished(bytes: Uint8Array, line: number): ClaimedCheckpoint {
+  const name = `line ${line} of checkpoints.log`;
+  try {
+    const base64 = decode(bytes);
+    const note = Uint8Array.fromBase64(base64, { lastChunkHandling: "strict" });
+    if (note.toBase64() === base64) return claimedCheckpoint(name, decode(note));
+  } catch (cause) {
+    if (!(cause instanceof SyntaxError || cause instanceof TypeError)) throw cause;
+    throw new LedgerInvalidError(`${name} is not base64 of a text`, undefined, cause);
+  }
+  throw new LedgerInvalidError(`${name} is not in the one form of base64`);
+}
+
+function decode(bytes: Uint8Array): string {
+  return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+}

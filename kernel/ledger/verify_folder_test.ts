@@ -1,0 +1,274 @@
+import assert from "node:assert/strict";
+import { generateKeyPairSync } from "node:crypto";
+import { LedgerInvalidError } from "./ledger_invalid_error.ts";
+import { openLedger } from "./ledger.ts";
+import { createSigner, parseVerifierKey } from "./signed_note.ts";
+import { accepted, createDeps, folder, open, options } from "./testing/ledger_support.ts";
+import { MemoryDisk } from "./testing/memory_disk.ts";
+import { readLedgerKeys, verifyLedgerFolder } from "./verify_folder.ts";
+
+const logFile = (first = 0) => `${folder}/log/${String(first).padStart(20, "0")}.ndjson`;
+const checkpointFile = `${folder}/checkpoint`;
+const publishedFile = `${folder}/checkpoints.log`;
+const newline = 0x0a;
+
+/** A closed ledger of `size` entries, its key, and the checkpoint of each append. Another `seed`, other keys. */
+async function createLog(size: number, seed = 0) {
+  const disk = new MemoryDisk();
+  const { deps } = createDeps(disk);
+  deps.randomBytes(seed);
+  await using ledger = await openLedger(options, deps);
+  const anchors = [ledger.checkpoint().note];
+  for (let index = 1; index < size; index++) {
+    await ledger.append({ type: "plugin.enabled", actor: "token:ci", plugin: `p${index}@1.0.0`, data: {} });
+    anchors.push(ledger.checkpoint().note);
+  }
+  return { disk, keys: [...ledger.verifierKeys], anchors };
+}
+
+function verify(disk: MemoryDisk, keys: readonly string[], anchor?: string) {
+  const given = { keys: keys.map(parseVerifierKey), files: disk };
+  return verifyLedgerFolder(folder, anchor === undefined ? given : { ...given, anchor });
+}
+
+/** What a verifier says of `disk`: the index that it names, and why. */
+async function refusal(disk: MemoryDisk, keys: readonly string[], anchor?: string) {
+  try {
+    await verify(disk, keys, anchor);
+  } catch (error) {
+    assert.ok(error instanceof LedgerInvalidError, String(error));
+    return { index: error.index, message: error.message };
+  }
+  return { index: undefined, message: "verified" };
+}
+
+function textOf(disk: MemoryDisk, path: string): string {
+  return new TextDecoder().decode(disk.get(path));
+}
+
+function put(disk: MemoryDisk, path: string, text: string): void {
+  disk.put(path, new TextEncoder().encode(text));
+}
+
+Deno.test("verifyLedgerFolder() says what it verified", async () => {
+  const { disk, keys, anchors } = await createLog(300);
+  const verified = await verify(disk, keys, anchors[100]);
+  assert.deepEqual(
+    [verified.size, verified.signedBy, verified.checkpoints, verified.anchor, verified.above],
+    [300, keys, 3, { size: 101, signedBy: keys }, { entries: 0, bytes: 0 }],
+  );
+  assert.deepEqual(verified.keys, [{ key: keys[0], from: 0, until: null }]);
+  assert.deepEqual([verified.firstTime, verified.lastTime], [
+    "2026-11-20T10:00:00.000Z",
+    "2026-11-20T10:00:00.000Z",
+  ]);
+});
+
+for (
+  const [what, damageTiles] of [
+    ["with its tiles", () => {}],
+    ["without tiles", (disk: MemoryDisk) => disk.drop(`${folder}/tiles/0`)],
+    ["with tiles of another log", (disk: MemoryDisk) => {
+      const bytes = disk.get(`${folder}/tiles/0`);
+      bytes[700] ^= 1;
+      disk.put(`${folder}/tiles/0`, bytes);
+    }],
+  ] as const
+) {
+  // Each bit with the tiles; without them the first of each byte, and all of a few lines.
+  Deno.test(`verifyLedgerFolder() finds each flipped bit of a log of 40 records ${what}, and names its entry`, async () => {
+    const { disk, keys } = await createLog(40);
+    damageTiles(disk);
+    const bytes = disk.get(logFile());
+    const isThorough = what === "with its tiles";
+    let entry = 0;
+    for (let at = 0; at < bytes.length; at++) {
+      const bits = isThorough || [0, 1, 38, 39].includes(entry) ? 8 : 1;
+      for (let bit = 0; bit < bits; bit++) {
+        const flipped = bytes.slice();
+        flipped[at] ^= 1 << bit;
+        disk.put(logFile(), flipped);
+        const { index, message } = await refusal(disk, keys);
+        assert.equal(index, entry, `bit ${bit} of byte ${at}, in entry ${entry}: ${message}`);
+      }
+      if (bytes[at] === newline) entry += 1;
+    }
+    assert.equal(entry, 40);
+  });
+}
+
+Deno.test("verifyLedgerFolder() finds a log of 40 records cut at any byte, and names the entry", async () => {
+  const { disk, keys } = await createLog(40);
+  const bytes = disk.get(logFile());
+  for (let length = 0; length < bytes.length; length++) {
+    disk.put(logFile(), bytes.slice(0, length));
+    const whole = bytes.subarray(0, length).filter((byte) => byte === newline).length;
+    const { index, message } = await refusal(disk, keys);
+    assert.equal(index, whole, `cut to ${length} bytes: ${message}`);
+  }
+});
+
+Deno.test("verifyLedgerFolder() refuses each flipped bit of the checkpoint and of checkpoints.log", async () => {
+  const { disk, keys } = await createLog(3);
+  for (const path of [checkpointFile, publishedFile]) {
+    const bytes = disk.get(path);
+    for (let bit = 0; bit < bytes.length * 8; bit++) {
+      const flipped = bytes.slice();
+      flipped[bit >> 3] ^= 1 << (bit & 7);
+      // A line that has lost its end at the end of the file is what a crash leaves.
+      if (path === publishedFile && flipped.at(-1) !== newline) continue;
+      disk.put(path, flipped);
+      assert.notEqual((await refusal(disk, keys)).message, "verified", `bit ${bit} of ${path}`);
+    }
+    disk.put(path, bytes);
+  }
+});
+
+Deno.test("verifyLedgerFolder() tells a log that the key's holder rewrote from the one that an anchor is of", async () => {
+  const { disk, keys, anchors } = await createLog(20);
+  const forged = new MemoryDisk();
+  forged.put(`${folder}/signing.key`, disk.get(`${folder}/signing.key`));
+  {
+    const { deps } = createDeps(forged);
+    await using ledger = await openLedger({ ...options, origin: keys[0].split("+")[0] }, deps);
+    for (let index = 1; index < 20; index++) await ledger.append(accepted(`forged${index}`));
+  }
+  assert.equal((await refusal(forged, keys)).message, "verified");
+  assert.match(
+    (await refusal(forged, keys, anchors[7])).message,
+    /^the anchor, of 8 entries, has another root hash/,
+  );
+});
+
+Deno.test("verifyLedgerFolder() tells a log whose end was cut, checkpoints and all, by an anchor alone", async () => {
+  const long = await createLog(12);
+  const disk = new MemoryDisk();
+  const lines = textOf(long.disk, logFile()).split("\n");
+  put(disk, logFile(), `${lines.slice(0, 5).join("\n")}\n`);
+  put(disk, checkpointFile, long.anchors[4]);
+  put(disk, publishedFile, `${new TextEncoder().encode(long.anchors[4]).toBase64()}\n`);
+  assert.equal((await refusal(disk, long.keys)).message, "verified");
+  assert.deepEqual(await refusal(disk, long.keys, long.anchors[11]), {
+    index: 5,
+    message: "the log was cut: it ends after 5 entries, the anchor is of 12",
+  });
+  // Whoever forgets checkpoints.log is told as well.
+  disk.put(publishedFile, long.disk.get(publishedFile));
+  assert.match(
+    (await refusal(disk, long.keys)).message,
+    /the log was cut: .* line 3 of checkpoints\.log is of 12/,
+  );
+});
+
+Deno.test("verifyLedgerFolder() tells that a checkpoint in the middle was of other entries", async () => {
+  const { disk, keys, anchors } = await createLog(20);
+  const other = await createLog(10, 9);
+  const [first, , last] = textOf(disk, publishedFile).split("\n");
+  const encode = (note: string) => new TextEncoder().encode(note).toBase64();
+  put(disk, publishedFile, `${[first, encode(anchors[9]), last].join("\n")}\n`);
+  assert.equal((await refusal(disk, keys)).message, "verified");
+  put(disk, publishedFile, `${[first, encode(other.anchors[9]), last].join("\n")}\n`);
+  assert.match(
+    (await refusal(disk, keys)).message,
+    /line 2 of checkpoints\.log, of 10 entries, has another root/,
+  );
+  put(disk, publishedFile, `${[first, last, encode(anchors[9])].join("\n")}\n`);
+  assert.match((await refusal(disk, keys)).message, /line 3 of checkpoints\.log is of a smaller log/);
+});
+
+Deno.test("verifyLedgerFolder() takes what a crash leaves, and a kernel that is writing", async () => {
+  const { disk, keys, anchors } = await createLog(12);
+  put(disk, checkpointFile, anchors[7]);
+  put(disk, logFile(), `${textOf(disk, logFile())}{"v":1,"seq":12,`);
+  put(disk, publishedFile, `${textOf(disk, publishedFile)}YWly`);
+  const { size, above } = await verify(disk, keys, anchors[11]);
+  assert.deepEqual([size, above], [8, { entries: 4, bytes: 16 }]);
+});
+
+Deno.test("verifyLedgerFolder() refuses the word of a key that it was not given", async () => {
+  const { disk, keys } = await createLog(4);
+  const other = await createLog(4, 9);
+  const { verifier } = createSigner(keys[0].split("+")[0], generateKeyPairSync("ed25519").privateKey);
+  for (const wrong of [other.keys[0], verifier.text]) {
+    assert.match((await refusal(disk, [wrong])).message, /^the checkpoint is signed neither by a key/);
+  }
+  assert.match(
+    (await refusal(disk, keys, other.anchors[2])).message,
+    /^the anchor, of 3 entries, has another root/,
+  );
+});
+
+Deno.test("verifyLedgerFolder() follows the keys from the old one to the new one, and believes no other", async () => {
+  const disk = new MemoryDisk();
+  const keys: string[] = [];
+  {
+    await using ledger = await open(disk);
+    keys.push(...ledger.verifierKeys);
+    await ledger.append(accepted("old"));
+    keys.push((await ledger.rotateKey("token:admin")).key);
+    await ledger.append(accepted("both"));
+    await ledger.retireKey("token:admin");
+    await ledger.append(accepted("new"));
+  }
+  for (const given of [[keys[0]], [keys[1]], keys]) {
+    const { signedBy, keys: named } = await verify(disk, given);
+    assert.deepEqual(signedBy, [keys[1]]);
+    assert.deepEqual(named, [{ key: keys[0], from: 0, until: 4 }, { key: keys[1], from: 2, until: null }]);
+  }
+  assert.deepEqual(await readLedgerKeys(folder, disk), (await verify(disk, keys)).keys);
+  // Without the checkpoint of the old key that covers the record, the old key vouches for nothing.
+  const lines = textOf(disk, publishedFile).split("\n");
+  put(disk, publishedFile, lines.slice(-2).join("\n"));
+  assert.match((await refusal(disk, [keys[0]])).message, /^the checkpoint is signed neither/);
+  assert.equal((await refusal(disk, [keys[1]])).message, "verified");
+});
+
+Deno.test("verifyLedgerFolder() refuses a missing file, a gap, a record too many and a line that never ends", async () => {
+  const damages: [
+    what: string,
+    damage: (disk: MemoryDisk) => void,
+    index: number | undefined,
+    message: RegExp,
+  ][] = [
+    ["no checkpoint", (disk) => disk.drop(checkpointFile), undefined, /^there is no checkpoint$/],
+    ["no checkpoints.log", (disk) => disk.drop(publishedFile), undefined, /^checkpoints\.log is gone$/],
+    ["no first file", (disk) => disk.drop(logFile()), 0, /./],
+    ["no second file", (disk) => disk.drop(logFile(256)), 256, /./],
+    [
+      "a record too many",
+      (disk) => {
+        const [line] = textOf(disk, logFile()).split("\n");
+        put(disk, logFile(), `${textOf(disk, logFile())}${line}\n`);
+      },
+      256,
+      /./,
+    ],
+    ["no end of a line", (disk) => put(disk, logFile(), "x".repeat(70_000)), 0, /./],
+    [
+      "a checkpoint of a longer log",
+      (disk) => {
+        put(disk, checkpointFile, textOf(disk, checkpointFile).replace("\n300\n", "\n9007199254740991\n"));
+      },
+      300,
+      /./,
+    ],
+  ];
+  for (const [what, damage, index, message] of damages) {
+    const { disk, keys } = await createLog(300);
+    damage(disk);
+    const found = await refusal(disk, keys);
+    assert.match(found.message, message, what);
+    assert.equal(found.index, index, `${what}: ${found.message}`);
+  }
+});
+
+Deno.test({
+  name: "verifyLedgerFolder() does not wait for a FIFO in the place of a file",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    const path = await Deno.makeTempDir();
+    await new Deno.Command("mkfifo", { args: [`${path}/checkpoint`] }).output();
+    await assert.rejects(() => verifyLedgerFolder(path, { keys: [] }), /is not a file/);
+    await Deno.remove(path, { recursive: true });
+  },
+});

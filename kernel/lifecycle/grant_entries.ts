@@ -1,0 +1,100 @@
+/**
+ * The ledger entries of grants: whatever comes into force or goes out of it has one, with who did it.
+ *
+ * Grants change by an operator's order, and between two lives of the kernel: by `airlock.jsonc`, by another
+ * package in a plugin's folder, by a package that cannot be had any more. The store keeps what the ledger was told
+ * last; the difference is told before the grants can be used.
+ *
+ * What a crash leaves: a row that is pending. The ledger then says what it said before, or what was being told. The
+ * next entries are right after either: a scope may be given that the ledger has as given, and the same with taken.
+ *
+ * @module
+ */
+import { isDeepStrictEqual } from "node:util";
+import type { OperatorGrants } from "../../schemas/capabilities.ts";
+import type { Scopes } from "../store/grants_told_table.ts";
+import type { SupervisedCell } from "./plugin.ts";
+import type { PluginsDeps } from "./plugins_deps.ts";
+import { grantedScopes, type Release } from "./release.ts";
+
+type Deps = Pick<PluginsDeps<SupervisedCell>, "store" | "ledger" | "config">;
+
+/** A plugin, and the release that it is to have; none where nothing of it may run. */
+export interface Granted {
+  readonly id: string;
+  /** `id@version`, or the id alone. */
+  readonly name: string;
+  readonly release: Release | undefined;
+}
+
+export class GrantEntries {
+  constructor(private readonly deps: Deps) {}
+
+  /** A grant set through the API replaces what the configuration says. */
+  operatorOf(id: string): OperatorGrants | undefined {
+    const { grants } = this.deps.config;
+    // An id may be the name of something that every object has.
+    return this.deps.store.grants.get(id)?.grants ?? (Object.hasOwn(grants, id) ? grants[id] : undefined);
+  }
+
+  /** Tells what an order changes. The ledger and the store know when it resolves. */
+  async tell(granted: Granted, operator: OperatorGrants | undefined, actor: string): Promise<void> {
+    const { id, name, release } = granted;
+    const { grantsTold } = this.deps.store;
+    const now = release === undefined ? {} : grantedScopes(release.grants);
+    const row = grantsTold.get(id);
+    const known = { plugin: id, operator: row?.operator ?? {}, granted: row?.granted ?? {} };
+    const maybe = row?.pending ?? known.granted;
+    const given = union(minus(now, known.granted), minus(now, maybe));
+    const taken = minus(union(known.granted, maybe), now);
+    const changes = [["grant.taken", taken], ["grant.given", given]] as const;
+    const told = changes.filter(([, scopes]) => Object.keys(scopes).length > 0);
+    if (told.length > 0) {
+      grantsTold.set({ ...known, pending: now });
+      await Promise.all(
+        told.map(([type, granted]) =>
+          this.deps.ledger.append({ type, actor, plugin: name, data: { granted } })
+        ),
+      );
+    }
+    if (told.length > 0 || row !== undefined) {
+      grantsTold.set({ plugin: id, operator: operator ?? {}, granted: now, pending: null });
+    }
+  }
+
+  /** Tells what changed since the last life of the kernel: by the configuration, or by itself. */
+  async tellFound(granted: Granted): Promise<void> {
+    const { grants, grantsTold } = this.deps.store;
+    const operator = this.operatorOf(granted.id);
+    const isConfigs = grants.get(granted.id) === undefined &&
+      !isDeepStrictEqual(grantsTold.get(granted.id)?.operator ?? {}, operator ?? {});
+    await this.tell(granted, operator, isConfigs ? "config" : "kernel");
+  }
+
+  /** Takes everything from plugins that are not `installed` any more. */
+  async tellGone(installed: ReadonlyMap<string, unknown>): Promise<void> {
+    for (const { plugin: id } of this.deps.store.grantsTold.list()) {
+      if (installed.has(id)) continue;
+      await this.tell({ id, name: id, release: undefined }, undefined, "kernel");
+      this.deps.store.grantsTold.delete(id);
+    }
+  }
+}
+
+type GrantScopes = ReturnType<typeof grantedScopes>;
+
+/** The scopes of `all` that are not in `others`; permissions that have none are left out. */
+function minus(all: Scopes, others: Scopes): GrantScopes {
+  const rest = Object.entries(all).map(([name, scopes]) => {
+    const known = new Set(others[name]);
+    return [name, scopes.filter((scope) => !known.has(scope))] as const;
+  });
+  return Object.fromEntries(rest.filter(([, scopes]) => scopes.length > 0));
+}
+
+function union(some: Scopes, others: Scopes): GrantScopes {
+  const names = new Set([...Object.keys(some), ...Object.keys(others)]);
+  return Object.fromEntries(
+    [...names].map((name) => [name, [...new Set([...some[name] ?? [], ...others[name] ?? []])]]),
+  );
+}

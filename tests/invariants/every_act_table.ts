@@ -1,0 +1,149 @@
+/**
+ * Every act of the kernel, and the types of the entries that tell of it: in order, as a test does them one after
+ * the other. What has no `run` happens by itself when Airlock is stopped, and started with other settings.
+ *
+ * @module
+ */
+import type { LedgerEventType } from "../../schemas/ledger_event.ts";
+import { type Airlock, manifest, until } from "../support/airlock.ts";
+
+export interface Act {
+  readonly act: string;
+  readonly entries: readonly LedgerEventType[];
+  readonly run?: (airlock: Airlock) => Promise<unknown>;
+}
+
+/** Entries whose acts have a test of their own. */
+export const shownElsewhere: Partial<Record<LedgerEventType, string>> = {
+  "ledger.recovered": "kernel/ledger/ledger_test.ts: a crash left bytes that had to be cut",
+  "ledger.rotated": "kernel/ledger/: an administrator has another key sign",
+  "ledger.retired": "kernel/ledger/: an administrator has the older key sign no more",
+  "commitment.deleted": "kernel/api/: an administrator deletes what opens a commitment",
+};
+
+const mod = `
+const crash = () => new Promise(() => { Promise.reject(new Error("on purpose")); });
+export const actions = {
+  run: () => "done", fail() { throw new Error("no"); }, hold: () => new Promise(() => {}),
+  crash, again: crash, loop() { for (;;); },
+};`;
+const actions = {
+  ...{ run: {}, fail: {}, hold: {}, crash: {} },
+  ...{ again: { idempotent: true }, loop: { timeoutMs: 200 } },
+};
+
+export const pluginsOfTable = {
+  acting: {
+    "plugin.jsonc": manifest("acting", { actions, capabilities: { read: ["*"] }, restart: { max: 100 } }),
+    "mod.ts": mod,
+  },
+  fragile: {
+    "plugin.jsonc": manifest("fragile", { actions, restart: { max: 1 } }),
+    "mod.ts": mod,
+  },
+  demanding: { "plugin.jsonc": manifest("demanding", { isolation: "sealed" }), "mod.ts": mod },
+  broken: { "plugin.jsonc": "{", "mod.ts": mod },
+};
+
+export const configOfTable = {
+  cells: { restartBackoffMs: 10, restartBackoffMaxMs: 20, breakerFailures: 4 },
+  ledger: { refusalsWindowMs: 50 },
+};
+
+const call = (action: string, plugin = "acting") => (airlock: Airlock) => airlock.invoke(plugin, action);
+const order = (verb: string) => (airlock: Airlock) => airlock.request("POST", `/v1/plugins/acting/${verb}`);
+const grant = (read: string[]) => (airlock: Airlock) =>
+  airlock.request("PUT", "/v1/plugins/acting/grants", { read });
+
+async function makeToken(airlock: Airlock): Promise<string> {
+  const { body } = await airlock.request<{ id: string }>("POST", "/v1/tokens", { name: "x", role: "viewer" });
+  return body.id;
+}
+
+async function killUnderCall(airlock: Airlock): Promise<void> {
+  const held = airlock.invoke("acting", "hold").catch(() => "lost");
+  await until(
+    "the call under way",
+    async () => (await airlock.records()).some(({ data }) => data["action"] === "hold"),
+  );
+  Deno.kill(await airlock.kernelPid(), "SIGKILL");
+  await held;
+}
+
+export const acts: readonly Act[] = [
+  {
+    act: "the first start, with a plugin that is broken and one that cannot be had as it asks for",
+    entries: [
+      ...["ledger.created", "kernel.started", "token.created"] as const,
+      ...["plugin.found", "plugin.admitted", "plugin.rejected", "plugin.failed", "grant.given"] as const,
+    ],
+  },
+  { act: "a call", entries: ["call.accepted", "plugin.started", "call.completed"], run: call("run") },
+  { act: "a call that fails", entries: ["call.accepted", "call.failed"], run: call("fail") },
+  { act: "a call of no action", entries: ["call.refused"], run: call("none") },
+  { act: "a request that is refused", entries: ["request.refused"], run: order("dance") },
+  {
+    act: "a token that is none",
+    entries: ["token.refused"],
+    run: (airlock) => airlock.request("GET", "/v1/plugins", undefined, { authorization: "Bearer none" }),
+  },
+  { act: "a token is made", entries: ["token.created"], run: makeToken },
+  {
+    act: "a token is revoked",
+    entries: ["token.revoked"],
+    run: async (airlock) => await airlock.request("DELETE", `/v1/tokens/${await makeToken(airlock)}`),
+  },
+  { act: "a grant is given", entries: ["grant.given", "plugin.stopped"], run: grant(["/srv"]) },
+  { act: "a grant is exchanged", entries: ["grant.taken", "grant.given"], run: grant(["/mnt"]) },
+  { act: "a grant is taken", entries: ["grant.taken"], run: grant([]) },
+  { act: "an order to start", entries: ["plugin.ordered", "plugin.started"], run: order("start") },
+  { act: "an order to suspend", entries: ["plugin.ordered", "plugin.suspended"], run: order("suspend") },
+  { act: "an order to resume", entries: ["plugin.ordered", "plugin.resumed"], run: order("resume") },
+  { act: "an order to stop", entries: ["plugin.ordered", "plugin.stopped"], run: order("stop") },
+  { act: "an order to disable", entries: ["plugin.ordered", "plugin.disabled"], run: order("disable") },
+  { act: "an order that repeats one", entries: ["plugin.ordered"], run: order("disable") },
+  { act: "an order that is refused", entries: ["plugin.ordered", "request.refused"], run: order("start") },
+  { act: "an order to enable", entries: ["plugin.ordered", "plugin.enabled"], run: order("enable") },
+  { act: "an order to unload", entries: ["plugin.ordered", "plugin.unloaded"], run: order("unload") },
+  { act: "an order to load", entries: ["plugin.ordered", "plugin.loaded"], run: order("load") },
+  { act: "a cell that goes over a limit", entries: ["plugin.killed", "call.failed"], run: call("loop") },
+  {
+    act: "a cell that ends unasked, and is started again",
+    entries: ["plugin.crashed", "call.failed", "plugin.started"],
+    run: async (airlock) => {
+      await call("crash")(airlock);
+      await call("run")(airlock);
+    },
+  },
+  {
+    act: "a call that may be made again",
+    entries: ["call.accepted", "plugin.crashed", "call.retried", "call.failed"],
+    run: call("again"),
+  },
+  {
+    act: "calls that fail in a row",
+    entries: ["breaker.changed"],
+    run: async (airlock) => {
+      for (let failure = 0; failure < 4; failure++) await call("fail")(airlock);
+    },
+  },
+  {
+    act: "an order to reset",
+    entries: ["plugin.ordered", "plugin.reset", "breaker.changed"],
+    run: order("reset"),
+  },
+  {
+    act: "a plugin that is given up",
+    entries: ["plugin.crashed", "plugin.quarantined"],
+    run: call("crash", "fragile"),
+  },
+  {
+    act: "the kernel is killed under a call",
+    entries: ["call.accepted", "kernel.recovered", "kernel.started"],
+    run: killUnderCall,
+  },
+  {
+    act: "Airlock stops, and starts with another setting",
+    entries: ["kernel.stopped", "kernel.started", "config.changed"],
+  },
+];

@@ -1,0 +1,118 @@
+/**
+ * Invariant: no text that a plugin or a caller chose stands in the ledger, but as a salted commitment.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { deepEqual, equal, ok } from "node:assert/strict";
+import { Airlock, manifest, until } from "../support/airlock.ts";
+
+const canary = "canaryc0ffee";
+const input = JSON.stringify({ text: canary });
+
+const actions = {
+  ...{ echo: {}, fail: {}, log: {}, stream: { stream: true }, crash: {} },
+  ...{ bad: { output: { type: "number" } }, strict: { input: { type: "number" } } },
+};
+const texts = { name: canary, description: canary, author: canary, license: canary };
+const mod = `
+export const actions = {
+  echo: (input) => input,
+  fail() { throw new Error("${canary}"); },
+  log(_, ctx) { ctx.log.info("${canary}"); console.log("${canary}"); console.error("${canary}"); return null; },
+  async *stream() { yield "${canary}"; throw new TypeError("${canary}"); },
+  crash: () => new Promise(() => { Promise.reject(new Error("${canary}")); }),
+  bad: () => "${canary}",
+  strict: () => 1,
+};`;
+
+/** A folder's name, a manifest, the name of a file, an error at the import: all of them the plugin's own. */
+const plugins = {
+  talker: {
+    "plugin.jsonc": manifest("talker", {
+      ...{ actions, ...texts, homepage: `https://${canary}.example/` },
+      capabilities: { read: ["*", `/${canary}`], env: [`${canary}_*`] },
+      restart: { max: 2 },
+    }),
+    "mod.ts": mod,
+    [`${canary}.ts`]: "",
+  },
+  [`${canary}-folder`]: { "plugin.jsonc": `{ "id": "${canary}", "${canary}": "${canary}" }`, "mod.ts": mod },
+  [`${canary}-empty`]: { [`${canary}.ts`]: "" },
+  thrower: { "plugin.jsonc": manifest("thrower"), "mod.ts": `throw new Error("${canary}");` },
+};
+
+/** Everything that a caller can choose, in requests that are answered and in those that are refused. */
+const requests: [method: string, path: string, body?: unknown][] = [
+  ...["echo", "fail", "log", "bad", "strict", canary].map((
+    action,
+  ): [string, string, unknown] => ["POST", `/v1/plugins/talker/actions/${action}`, input]),
+  ["POST", "/v1/plugins/talker/actions/crash", input],
+  ["POST", "/v1/plugins/thrower/actions/run", input],
+  ["POST", `/v1/plugins/${canary}/actions/${canary}`, input],
+  ["POST", `/v1/plugins/${canary}/actions/%63anary`, input],
+  ["POST", `/v1/plugins/talker/actions/echo?${canary}=${canary}`, canary],
+  ["POST", `/v1/${canary}`, { [canary]: canary }],
+  ["POST", "/v1/tokens", { name: canary, role: "viewer" }],
+  ["POST", "/v1/tokens", { name: canary, role: canary }],
+  ["DELETE", `/v1/tokens/${canary}`],
+  ["PUT", "/v1/plugins/talker/grants", { read: [`/${canary}`] }],
+  ["PUT", "/v1/plugins/talker/grants", { [canary]: [canary] }],
+  ["PUT", "/v1/plugins/talker/grants", { env: [canary] }],
+  ...["load", "start", "disable", "enable", "reset", canary].flatMap((verb): [string, string][] =>
+    [`${canary}-folder`, `${canary}-empty`, canary].map((id) => ["POST", `/v1/plugins/${id}/${verb}`])
+  ),
+];
+
+async function readLog(dataDir: string): Promise<string> {
+  const folder = `${dataDir}/ledger/log`;
+  const names = (await Array.fromAsync(Deno.readDir(folder))).map(({ name }) => name).sort();
+  return (await Promise.all(names.map((name) => Deno.readTextFile(`${folder}/${name}`)))).join("");
+}
+
+/** The canary as anybody could find it again who has guessed it. */
+function traces(): string[] {
+  const bytes = new TextEncoder().encode(canary);
+  const hashes = [canary, JSON.stringify(canary), input].map((text) =>
+    createHash("sha256").update(text).digest("hex")
+  );
+  return [canary, bytes.toHex(), bytes.toBase64({ omitPadding: true }), ...hashes];
+}
+
+Deno.test("no text that a plugin or a caller chose stands in the ledger", async () => {
+  await using airlock = await Airlock.start({
+    plugins,
+    args: ["--tier", "process"],
+    config: { ledger: { refusalsWindowMs: 50 }, cells: { restartBackoffMs: 10 } },
+  });
+  const headers = { "x-canary": canary, "user-agent": canary, "x-request-id": canary, cookie: canary };
+  const statuses = new Set<number>();
+  for (const [method, path, body] of requests) {
+    const { status } = await airlock.request(method, path, body, {
+      ...headers,
+      "content-type": "application/json",
+    });
+    statuses.add(status);
+  }
+  for await (const _event of await airlock.stream("talker", "stream", { text: canary })) {
+    // Read to its end.
+  }
+  await airlock.request("GET", "/v1/plugins", undefined, { authorization: `Bearer ${canary}` });
+  for (let crash = 0; crash < 2; crash++) await airlock.invoke("talker", "crash", { text: canary });
+  await until("all of it told", async () => {
+    const log = await readLog(airlock.dataDir);
+    return ["token.refused", "plugin.crashed", "plugin.quarantined"].every((type) => log.includes(type));
+  });
+  ok([200, 201, 404, 409, 422, 502].every((status) => statuses.has(status)), [...statuses].join());
+  const log = await readLog(airlock.dataDir);
+  const types = new Set(log.trimEnd().split("\n").map((line): string => JSON.parse(line).type));
+  for (const type of ["plugin.rejected", "plugin.failed", "call.refused", "request.refused", "call.failed"]) {
+    ok(types.has(type), type);
+  }
+  deepEqual(traces().filter((trace) => log.toLowerCase().includes(trace.toLowerCase())), []);
+  // It was there to be found: the plugin's log has it, and what opens the commitments.
+  const { body } = await airlock.request<{ items: unknown[] }>("GET", "/v1/plugins/talker/logs");
+  ok(JSON.stringify(body).includes(canary));
+  const opened = await Deno.readFile(`${airlock.dataDir}/commitments.db-wal`);
+  equal(new TextDecoder("latin1").decode(opened).includes(canary), true);
+});
