@@ -100,7 +100,10 @@ export const ledgerEventData = {
   "plugin.loaded": z.strictObject({ packageSha256: sha256Hex }),
   "plugin.unloaded": z.strictObject({}),
   "plugin.ordered": z.strictObject({
-    verb: z.enum(["load", "start", "stop", "suspend", "resume", "unload", "enable", "disable", "reset"]),
+    verb: z.enum([
+      ...["load", "start", "stop", "suspend", "resume", "unload"] as const,
+      ...["enable", "disable", "reset", "grant"] as const,
+    ]),
   }),
   "plugin.suspended": z.strictObject({}),
   "plugin.resumed": z.strictObject({}),

@@ -20,6 +20,7 @@ import {
 import { MessageWriter, readMessages } from "../../sandbox/warden/lines.ts";
 import { WardenLink } from "../../sandbox/warden_link.ts";
 import { createKernel, type Kernel } from "../kernel.ts";
+import { LedgerCorruptError } from "../ledger/corrupt_error.ts";
 import { createLineWriter } from "../telemetry/line_writer.ts";
 import { createLogger } from "../telemetry/log.ts";
 import { z } from "zod";
@@ -92,7 +93,12 @@ class KernelLife {
         link: this.#link,
         logger: this.#logger,
         nowMs: Date.now,
-        fatal: (error) => void this.#end(exitCodes.failed, `The kernel cannot go on: ${error.message}`),
+        // Over a log that was changed no kernel starts, and none goes on.
+        fatal: (error) =>
+          void this.#end(
+            error.cause instanceof LedgerCorruptError ? exitCodes.refuses : exitCodes.failed,
+            `The kernel cannot go on: ${error.message}`,
+          ),
       });
       this.#kernel = kernel;
       const { host } = this.#config;
@@ -103,10 +109,14 @@ class KernelLife {
         swaggerUiFolder: boot.docsDir,
         log: (message) => this.#logger.warning(message),
       });
-      this.#server.finished.catch((error) => this.#end(exitCodes.failed, `Cannot serve: ${String(error)}`));
+      this.#server.finished.catch(async (error) => {
+        await kernel.fail();
+        await this.#end(exitCodes.failed, `Cannot serve: ${String(error)}`);
+      });
       this.#pipe.write(listening(kernel, this.#server.port));
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
+      await this.#kernel?.fail();
       await this.#end(exitCodes.refuses, `Airlock cannot start: ${message}`);
     }
   }

@@ -24,11 +24,17 @@ export interface LogFolder {
   readonly folder: string;
 }
 
-/** Below the size of `signed`; undefined when neither tiles nor chain say which. */
-export async function findFirstBadEntry(log: LogFolder, signed: Signed): Promise<number | undefined> {
+/**
+ * Below the size of `signed`. "none": every entry is the one that gives the root hash of `signed`. Undefined: the
+ * entries are chained to their end, and nothing says which of them were changed together.
+ */
+export async function findFirstBadEntry(
+  log: LogFolder,
+  signed: Signed,
+): Promise<number | "none" | undefined> {
   return await areTilesProven(log, signed)
-    ? await firstUnlike(log, signed.size)
-    : await firstBrokenLink(linesOf(log, signed.size), { from: 0, size: signed.size }, signed.rootHash);
+    ? await firstUnlike(log, signed.size) ?? "none"
+    : await firstBrokenLink(linesOf(log, signed.size), signed);
 }
 
 /** Does `work`, a scan against `signed`. A LedgerCorruptError that it throws names the first bad entry, if any is known. */
@@ -36,8 +42,9 @@ export async function namingFirstBad<T>(log: LogFolder, signed: Signed, work: ()
   try {
     return await work();
   } catch (error) {
-    const index = error instanceof LedgerCorruptError ? await findFirstBadEntry(log, signed) : undefined;
-    if (index === undefined || !(error instanceof LedgerCorruptError) || index === error.index) throw error;
+    if (!(error instanceof LedgerCorruptError)) throw error;
+    const index = await findFirstBadEntry(log, signed);
+    if (typeof index !== "number" || index === error.index) throw error;
     const path = join(log.folder, "log", logFileName(firstIndexOfFile(index)));
     const state = `entry ${index} is not the one that was logged`;
     throw new LedgerCorruptError(`Cannot open log file "${path}": ${state}`, path, index, error);
@@ -102,39 +109,32 @@ interface Link {
   readonly leafHash: string;
 }
 
-/**
- * Of the lines of the entries from `from` on, up to `size` in all if `rootHash` is given. The entry before the
- * first one is not known.
- */
-export async function firstBrokenLink(
+/** The first of the log's lines that is no record in its place, or not the one that the next ones name. */
+async function firstBrokenLink(
   lines: AsyncIterable<Uint8Array>,
-  { from, size }: { from: number; size: number },
-  rootHash?: string,
+  { size, rootHash }: Signed,
 ): Promise<number | undefined> {
+  /** Of the entries before the last one. */
   const frontier = new Frontier();
-  let before: Link | undefined;
-  /** Index of an entry that does not follow the one before it: that one is bad, if the next one vouches for this. */
-  let suspect: { index: number; link: Link } | undefined;
-  let index = from;
+  let last: Link | undefined;
+  /** An entry that does not follow the one before it: that one is bad, if the next one vouches for this. */
+  let suspect: number | undefined;
+  let index = 0;
   for await (const line of lines) {
-    if (index >= size) break;
     const link = parseLink(line, index);
-    if (suspect !== undefined) {
-      return link?.prev === suspect.link.leafHash ? suspect.index - 1 : suspect.index;
-    }
+    if (suspect !== undefined) return link?.prev === last?.leafHash ? suspect - 1 : suspect;
     if (link === undefined) return index;
-    if (before !== undefined && link.prev !== before.leafHash) suspect = { index, link };
-    else if (before !== undefined) frontier.append(before.leafHash);
-    before = link;
+    if (last !== undefined && link.prev !== last.leafHash) suspect = index;
+    else if (last !== undefined) frontier.append(last.leafHash);
+    last = link;
     index += 1;
   }
-  if (suspect !== undefined) {
-    if (rootHash === undefined || suspect.index !== size - 1) return suspect.index;
+  if (suspect !== undefined && last !== undefined && index === size) {
     // The last one has no successor: if it is right, and names the one before it right, the root is right.
-    for (const hash of [suspect.link.prev, suspect.link.leafHash]) frontier.append(hash);
-    return frontier.rootHash() === rootHash ? suspect.index - 1 : suspect.index;
+    for (const hash of [last.prev, last.leafHash]) frontier.append(hash);
+    return frontier.rootHash() === rootHash ? suspect - 1 : suspect;
   }
-  return index < size ? index : undefined;
+  return suspect ?? (index < size ? index : undefined);
 }
 
 function parseLink(line: Uint8Array, index: number): Link | undefined {

@@ -3,7 +3,8 @@
  * a signature of one that is trusted already. No I/O.
  *
  * An entry that names a key says nothing until a checkpoint covers it that a trusted key signed, and whose root is
- * the one of the entries. From the entry that retires a key on, that key's signature counts no more.
+ * the one of the entries. Of a log that goes on after the entry that retires a key, that key's signature counts no
+ * more.
  *
  * @module
  */

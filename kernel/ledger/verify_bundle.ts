@@ -7,11 +7,12 @@
  *
  * @module
  */
+import type { LedgerRecord } from "../../schemas/ledger_event.ts";
 import { BundleError, type BundleHeader, bundleHeaderBytesMax, parseBundleHeader } from "./bundle.ts";
 import { type Checkpoint, openCheckpoint } from "./checkpoint.ts";
 import { LedgerInvalidError } from "./ledger_invalid_error.ts";
 import { claimedCheckpoint } from "./published_checkpoints.ts";
-import { parseRecord, recordBytesMax, RecordError } from "./record.ts";
+import { firstPrev, parseRecord, recordBytesMax, RecordError } from "./record.ts";
 import { SignedNoteError, type Verifier } from "./signed_note.ts";
 import { coverRange, Frontier, hashLeaf } from "./tree.ts";
 
@@ -67,6 +68,7 @@ export async function verifyBundle(
     throw new LedgerInvalidError(`there is more after entry ${to - 1}, the last one of the range`);
   }
   const { firstTime, lastTime } = range;
+  range.checkInForce(signed.signedBy);
   return {
     ...signed,
     from,
@@ -101,8 +103,12 @@ function openSigned(name: string, note: string, keys: readonly Verifier[]) {
 
 function appendSubtrees(tree: Frontier, hashes: readonly string[], from: number, to: number): void {
   for (const [at, { level }] of coverRange(from, to).entries()) {
-    tree.appendSubtree(Uint8Array.fromBase64(hashes[at] ?? "").toHex(), level);
+    tree.appendSubtree(toHex(hashes[at] ?? ""), level);
   }
+}
+
+function toHex(base64: string): string {
+  return Uint8Array.fromBase64(base64).toHex();
 }
 
 interface Link {
@@ -117,6 +123,9 @@ class RangeCheck {
   /** Of the entries before the last one. */
   readonly #tree = new Frontier();
   readonly #header: BundleHeader;
+  /** Keys, by the index of the entry that retired them. */
+  readonly #retired = new Map<string, number>();
+  readonly #leafBefore: string | undefined;
   #index: number;
   #last: Link | undefined;
   /** An entry whose `prev` is not the leaf hash before it: what comes next says which of the two was changed. */
@@ -134,11 +143,22 @@ class RangeCheck {
     }
     appendSubtrees(this.#tree, left, 0, from);
     this.#checkAnchor();
+    // The last subtree before an odd index is a leaf.
+    const before = from % 2 === 1 ? left.at(-1) : undefined;
+    this.#leafBefore = before === undefined ? undefined : toHex(before);
+  }
+
+  /** Throws when all who signed were retired by an entry of the range, and the log has gone on since. */
+  checkInForce(signedBy: readonly string[]): void {
+    const { size } = this.#header;
+    if (signedBy.some((key) => size <= (this.#retired.get(key) ?? Infinity) + 1)) return;
+    throw new LedgerInvalidError("the checkpoint is signed by a key that was retired before");
   }
 
   take(line: Uint8Array): void {
     const link = this.#parse(line);
-    const follows = link !== undefined && (this.#last === undefined || link.prev === this.#last.leafHash);
+    const before = this.#last?.leafHash ?? this.#leafBefore;
+    const follows = link !== undefined && (before === undefined || link.prev === before);
     if (this.#suspect !== undefined) throw broken(follows ? this.#suspect - 1 : this.#suspect);
     if (link === undefined) {
       throw new LedgerInvalidError(`entry ${this.#index} is not a record in its place`, this.#index);
@@ -161,7 +181,7 @@ class RangeCheck {
     if (this.#suspect !== undefined) throw broken(isSigned ? this.#suspect - 1 : this.#suspect);
     if (isSigned) return this.#checkAnchor();
     const state = "the entries and the hashes around them do not give the signed root hash";
-    throw new LedgerInvalidError(`${state}: entry ${to - 1}, those hashes or all of it were changed`, to - 1);
+    throw new LedgerInvalidError(`${state}: entry ${to - 1}, those hashes or all of it were changed`);
   }
 
   #append(leafHash: string): void {
@@ -178,8 +198,10 @@ class RangeCheck {
 
   #parse(line: Uint8Array): Link | undefined {
     try {
-      const { record: { seq, prev, time } } = parseRecord(line);
-      if (seq !== this.#index) return undefined;
+      const { record } = parseRecord(line);
+      const { seq, prev, time, type, data } = record;
+      if (seq !== this.#index || seq === 0 && !isFirst(record, this.#header)) return undefined;
+      if (type === "ledger.retired") this.#retired.set(String(data["key"]), seq);
       this.firstTime ??= time;
       this.lastTime = time;
       return { prev, leafHash: hashLeaf(line) };
@@ -188,6 +210,11 @@ class RangeCheck {
       throw error;
     }
   }
+}
+
+/** Whether entry 0 names the log, and begins its chain. */
+function isFirst({ type, data, prev }: LedgerRecord, { origin }: BundleHeader): boolean {
+  return type === "ledger.created" && data["origin"] === origin && prev === firstPrev(origin);
 }
 
 function broken(index: number): LedgerInvalidError {

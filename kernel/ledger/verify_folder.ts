@@ -128,16 +128,23 @@ async function located(
   pass: VerifyingPass,
   error: LedgerCorruptError | LedgerInvalidError,
 ): Promise<LedgerInvalidError> {
-  const index = await findFirstBadEntry(log, end) ?? error.index;
+  const found = await findFirstBadEntry(log, end);
+  const { message } = error;
+  // No entry is another: what is wrong is said by the error.
+  if (found === "none") return new LedgerInvalidError(message, error.index, error);
+  const index = found ?? error.index;
   if (index !== undefined) {
-    const state = index === error.index ? error.message : `entry ${index} is not the one that was logged`;
+    const state = index === error.index ? message : `entry ${index} is not the one that was logged`;
     return new LedgerInvalidError(state, index, error);
   }
-  // Whole, and chained to its end: nothing after the last one says whether that is what it was.
-  const last = Math.max(0, end.size - 1);
+  // Chained to its end: nothing after the last one says what that was, or they were rewritten together.
   const { soundSize } = pass;
-  const others = soundSize < last ? `, or entries from ${soundSize} on were rewritten together` : "";
-  return new LedgerInvalidError(`${error.message}: entry ${last} was changed${others}`, last, error);
+  return new LedgerInvalidError(
+    `${message}: entry ${soundSize} or one after it was changed`,
+    soundSize,
+    error,
+    false,
+  );
 }
 
 /** As it is now: a kernel may be adding to it. */

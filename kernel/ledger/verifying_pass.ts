@@ -25,6 +25,8 @@ export interface VerifyingPassOptions {
 
 /** Checkpoints of an empty log: one is published as it is made. */
 const emptyOnesMax = 16;
+/** Checkpoints within a file of the log: of one size there are three at most, when keys change. */
+const aheadMax = 8 * fileRecordsMax;
 
 export class VerifyingPass {
   readonly tree = new Frontier();
@@ -66,6 +68,9 @@ export class VerifyingPass {
       if (checkpoint.size < this.#publishedSize) {
         throw new LedgerInvalidError(`${name} is of a smaller log than the line before`);
       }
+      if (this.#ahead.length > aheadMax) {
+        throw new LedgerInvalidError(`${name} is one too many of some ${checkpoint.size} entries`);
+      }
       this.#publishedSize = checkpoint.size;
       this.publishedCount += 1;
       this.#ahead.push(this.#next);
@@ -91,6 +96,7 @@ export class VerifyingPass {
   async finish(): Promise<void> {
     const beyond = this.#ahead[0] ?? this.#next ?? (await this.#published?.next())?.value;
     if (beyond !== undefined) {
+      this.#checkKnown(beyond);
       const { name, checkpoint } = beyond;
       const { size } = this.tree;
       const state = `the log was cut: it ends after ${size} entries, ${name} is of ${checkpoint.size}`;
@@ -113,12 +119,13 @@ export class VerifyingPass {
     if (reached.length === 0) return;
     const rootHash = this.tree.rootHash();
     for (const claimed of reached) {
+      // Before the first entry no key was named yet.
+      const isEarly = size === 0 && this.#unknown.length < emptyOnesMax;
+      if (isEarly) this.#unknown.push(claimed);
+      else this.#checkKnown(claimed);
       if (claimed.checkpoint.rootHash !== rootHash) {
         throw new LedgerInvalidError(`${claimed.name}, of ${size} entries, has another root hash than these`);
       }
-      // Before the first entry no key was named yet.
-      if (size === 0 && this.#unknown.length < emptyOnesMax) this.#unknown.push(claimed);
-      else this.#checkKnown(claimed);
       if (this.#signersOf(claimed).trusted.length > 0) this.keys.believe(claimed.checkpoint);
     }
     this.soundSize = size;

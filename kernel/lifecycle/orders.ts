@@ -64,12 +64,7 @@ export class Orders<Cell extends SupervisedCell> {
   async act(installed: Installed<Cell>, verb: LifecycleVerb, actor: string): Promise<void> {
     await installed.plugin.inOrder(async () => {
       this.checkOpen();
-      await this.deps.ledger.append({
-        type: "plugin.ordered",
-        actor,
-        plugin: nameInLedger(installed),
-        data: { verb },
-      });
+      await this.#recordOrder(installed, verb, actor);
       await this.#carryOut(installed, verb, actor);
       bringUp(installed);
     });
@@ -83,6 +78,7 @@ export class Orders<Cell extends SupervisedCell> {
       const release = makeRelease(scanned, operator, this.deps);
       checkIsolation(release);
       await this.#checkPaths(id, release);
+      await this.#recordOrder(installed, "grant", actor);
       // The entries first: after a crash between the two the next start tells that the grants are the old ones.
       await this.parts.grants.tell({ id, name: nameInLedger(installed), release }, operator, actor);
       this.deps.store.grants.set({ plugin: id, grants: operator, setBy: actor, setAtMs: this.deps.nowMs() });
@@ -97,6 +93,15 @@ export class Orders<Cell extends SupervisedCell> {
       }
       bringUp(installed);
     });
+  }
+
+  async #recordOrder(
+    installed: Installed<Cell>,
+    verb: LifecycleVerb | "grant",
+    actor: string,
+  ): Promise<void> {
+    const plugin = nameInLedger(installed);
+    await this.deps.ledger.append({ type: "plugin.ordered", actor, plugin, data: { verb } });
   }
 
   /** Throws GRANT_REFUSED where the warden would refuse a cell; it does so again at each start. */
