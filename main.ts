@@ -12,6 +12,7 @@ const usage = `airlock: a permissioned runtime for plugins that nobody has to tr
 
   main.ts serve [--host 127.0.0.1] [--port 8787] [--data DIR] [--plugins DIR]... [--config FILE]
                 [--tier auto|process|sealed] [--dev]
+  main.ts ledger verify|keys|show ...      (main.ts ledger --help)
 
 Flags win over AIRLOCK_* variables (AIRLOCK_HOST, AIRLOCK_PORT, ...), those over airlock.jsonc.
 `;
@@ -21,6 +22,10 @@ async function main([command = "serve", ...args]: string[]): Promise<number> {
   switch (command) {
     case "serve":
       return await serve(args);
+    case "ledger": {
+      const { runLedger } = await import("./cli/run_ledger.ts");
+      return await runLedger(args, { token: Deno.env.get("AIRLOCK_TOKEN") });
+    }
     case "kernel": {
       const { runKernel } = await import("./kernel/api/entry.ts");
       return await runKernel();
