@@ -1,7 +1,7 @@
 /**
  * Runs one bench: a table for people, then one line with one JSON object of named figures.
  *
- *     deno task bench start|call|http|wake|runaway
+ *     deno task bench start|call|http|wake|runaway|ledger
  *
  * Each bench measures its floor in the same run, interleaved with what it measures: only the ratio of the
  * two says something on a machine that is not idle.
@@ -16,6 +16,7 @@ const benches: Record<string, () => Promise<Bench>> = {
   call: async () => (await import("./call.ts")).benchCall,
   http: async () => (await import("./http.ts")).benchHttp,
   runaway: async () => (await import("./runaway.ts")).benchRunaway,
+  ledger: async () => (await import("./ledger.ts")).benchLedger,
   wake: async () => (await import("./wake.ts")).benchWake,
 };
 

@@ -59,13 +59,12 @@ async function areTilesProven({ files, folder }: LogFolder, { size, rootHash }: 
 }
 
 async function* leafHashes({ files, folder }: LogFolder, size: number): AsyncGenerator<string> {
-  const tile = new Uint8Array(tileHashesMax * hashBytes);
   for (let at = 0; at < size; at += tileHashesMax) {
     const hashes = Math.min(size - at, tileHashesMax);
     let bytes: Uint8Array;
     try {
       const path = join(folder, "tiles", "0");
-      bytes = await files.readAt(path, at * hashBytes, tile.subarray(0, hashes * hashBytes));
+      bytes = await files.readAt(path, at * hashBytes, hashes * hashBytes);
     } catch (error) {
       if (error instanceof Deno.errors.NotFound) return;
       throw error;

@@ -17,8 +17,8 @@ export type LedgerFile = Pick<
 
 export interface LedgerFiles {
   open(path: string, options: Deno.OpenOptions): Promise<LedgerFile>;
-  /** Fills `into` from `offsetBytes` on, as far as the file goes; gives what it filled. */
-  readAt(path: string, offsetBytes: number, into: Uint8Array): Promise<Uint8Array>;
+  /** The bytes from `offsetBytes` on, at most `bytesMax` of them. */
+  readAt(path: string, offsetBytes: number, bytesMax: number): Promise<Uint8Array>;
   /** Creates the folder, for its owner only, unless it exists. */
   makeFolder(path: string): Promise<void>;
   /** Names in the folder, in no order. */
@@ -35,18 +35,19 @@ export const denoFiles: LedgerFiles = {
     // deno-lint-ignore require-await -- what it throws is a rejection
     return Object.assign(file, { write: async (bytes: Uint8Array) => file.writeSync(bytes) });
   },
-  // A few kilobytes, most often from the page cache: as with writes, a thread would take longer.
+  // Most often from the page cache: as with writes, a thread for each step would take longer.
   // deno-lint-ignore require-await -- what it throws is a rejection
-  readAt: async (path, offsetBytes, into) => {
+  readAt: async (path, offsetBytes, bytesMax) => {
     using file = Deno.openSync(path);
+    const bytes = new Uint8Array(Math.max(0, Math.min(file.statSync().size - offsetBytes, bytesMax)));
     file.seekSync(offsetBytes, Deno.SeekMode.Start);
     let filled = 0;
-    while (filled < into.length) {
-      const count = file.readSync(into.subarray(filled));
+    while (filled < bytes.length) {
+      const count = file.readSync(bytes.subarray(filled));
       if (count === null) break;
       filled += count;
     }
-    return into.subarray(0, filled);
+    return bytes.subarray(0, filled);
   },
   makeFolder: (path) => Deno.mkdir(path, { recursive: true, mode: 0o700 }),
   list: async (path) => (await Array.fromAsync(Deno.readDir(path))).map((entry) => entry.name),

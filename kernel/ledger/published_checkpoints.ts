@@ -45,8 +45,7 @@ export async function* readPublished(
   let rest = new Uint8Array();
   let line = 0;
   for (let at = 0; at < bytesMax;) {
-    const into = new Uint8Array(Math.min(stretchBytes, bytesMax - at));
-    const read = await files.readAt(path, at, into);
+    const read = await files.readAt(path, at, Math.min(stretchBytes, bytesMax - at));
     if (read.length === 0) return;
     at += read.length;
     let bytes = new Uint8Array([...rest, ...read]);

@@ -130,6 +130,42 @@ function formats(record: LedgerRecord, line: string): boolean {
   }
 }
 
+Deno.test("parseRecord() knows the calendar, the clock and the length of names as the schema does", () => {
+  const changes: [from: string, to: string[]][] = [
+    [
+      "2026-11-20T10:00:00.000Z",
+      ["02-28", "02-29", "02-30", "04-30", "04-31", "12-31", "12-32", "00-10", "13-10", "10-00"].flatMap((
+        day,
+      ) => ["2024", "2025", "1900", "2000", "0000", "9999"].map((year) => `${year}-${day}T10:00:00.000Z`))
+        .concat(["2026-11-20T23:59:59.999Z", "2026-11-20T24:00:00.000Z", "2026-11-20T10:60:00.000Z"]),
+    ],
+    ["call.accepted", [31, 32, 60, 61, 62, 63].map((length) => `${"a".repeat(length)}.b`)],
+    ["call.accepted", ["a.b", ".b", "a.", "a.b.c", "a1.b", "A.b"]],
+    [
+      `"seq":41`,
+      ["0", "007", "-1", "1.0", "1e3", "9007199254740991", "9007199254740992"].map((n) => `"seq":${n}`),
+    ],
+  ];
+  let taken = 0;
+  for (const [from, to] of changes) {
+    for (const value of to) {
+      const text = line.replace(from, value);
+      const parse = () => parseRecord(bytesOf(text));
+      let read: ReturnType<typeof ledgerRecordSchema.safeParse> | undefined;
+      try {
+        read = ledgerRecordSchema.safeParse(JSON.parse(text));
+      } catch (error) {
+        assert.ok(error instanceof SyntaxError);
+      }
+      if (read?.success && formats(read.data, text)) {
+        assert.deepEqual(parse().record, read.data, value);
+        taken += 1;
+      } else assert.throws(parse, RecordError, value);
+    }
+  }
+  assert.ok(taken >= 30, String(taken));
+});
+
 Deno.test("parseRecord() refuses every second way to write a record", () => {
   const refused: Record<string, Uint8Array> = {
     "a duplicate key": bytesOf(line.replace(`"v":1`, `"v":1,"v":1`)),

@@ -25,7 +25,6 @@ import {
   fileMode,
   type LedgerFile,
   type LedgerFiles,
-  readFile,
   readFrom,
   syncFolder,
   withFile,
@@ -102,8 +101,7 @@ export async function scanLog(
       continue;
     }
     // One byte more than a full file has: a longer file is then seen to be longer.
-    const bytes = await readFile(files, path, fileBytesMax + 1) ?? new Uint8Array();
-    scanner.takeFile(path, Number.parseInt(name), bytes);
+    scanner.takeFile(path, Number.parseInt(name), await files.readAt(path, 0, fileBytesMax + 1));
     await options.fileScanned?.();
   }
   const { size } = scanner.tree;
@@ -151,12 +149,13 @@ class LogScanner implements LogScan {
   takeFile(path: string, firstIndex: number, bytes: Uint8Array): void {
     const { anchor } = this.options;
     if (firstIndex !== this.tree.size) return this.#endLog(path, 0, "has no file before it");
+    const text = decodeAscii(bytes);
     for (const { offsetBytes, endBytes } of splitLines(bytes)) {
       const index = this.tree.size;
       try {
         if (index === firstIndex + fileRecordsMax) throw new RecordError("is one too many in its file");
         if (endBytes === undefined) throw new RecordError("is torn");
-        this.#takeEntry(bytes.subarray(offsetBytes, endBytes));
+        this.#takeEntry(bytes.subarray(offsetBytes, endBytes), text?.slice(offsetBytes, endBytes));
       } catch (error) {
         if (!(error instanceof RecordError)) throw error;
         return this.#endLog(path, offsetBytes, error.message, error);
@@ -166,8 +165,8 @@ class LogScanner implements LogScan {
     }
   }
 
-  #takeEntry(entry: Uint8Array): void {
-    const { line, record } = parseRecord(entry);
+  #takeEntry(entry: Uint8Array, text: string | undefined): void {
+    const { line, record } = parseRecord(entry, text);
     const created = this.tree.size === 0 ? parseCreated(record) : undefined;
     const prev = created === undefined ? this.lastLeafHash : firstPrev(created.origin);
     if (record.seq !== this.tree.size || record.prev !== prev) {
@@ -199,6 +198,13 @@ class LogScanner implements LogScan {
     const state = `the root hash of its entries is not the one of the checkpoint of size ${size}`;
     throw new LedgerCorruptError(`Cannot open log file "${path}": ${state}`, path);
   }
+}
+
+/** The text of a whole file where each byte is a character, so that it can be cut by offsets in bytes. */
+function decodeAscii(bytes: Uint8Array): string | undefined {
+  // U+FFFD takes three bytes, and any other that is not ASCII two at least.
+  const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
+  return text.length === bytes.length && !text.includes("\ufffd") ? text : undefined;
 }
 
 function parseCreated(record: LedgerRecord): { origin: string; keys: string[] } {

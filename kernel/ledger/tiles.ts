@@ -162,7 +162,7 @@ export class Tiles {
   }
 
   async #read(level: number, offsetBytes: number, bytesMax: number): Promise<Uint8Array> {
-    return await this.files.readAt(this.#path(level), offsetBytes, new Uint8Array(bytesMax));
+    return await this.files.readAt(this.#path(level), offsetBytes, bytesMax);
   }
 
   #path(level: number): string {

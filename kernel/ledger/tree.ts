@@ -58,6 +58,9 @@ export function coverRange(from: number, to: number): SubtreePlace[] {
 export class Frontier {
   #size = 0;
   readonly #roots: string[] = [];
+  /** Kept: as many bytes anew for each node cost more than their hash. */
+  readonly #node = Uint8Array.of(1, ...new Uint8Array(64));
+  readonly #children = this.#node.subarray(1);
 
   /** `completed` is told of each complete subtree, from the leaf up, as an append completes it. */
   constructor(private readonly completed?: (level: number, rootHash: string) => void) {}
@@ -84,15 +87,24 @@ export class Frontier {
     for (let rest = this.#size / width; rest % 2 === 1; rest = (rest - 1) / 2) {
       const left = this.#roots.pop();
       if (left === undefined) throw new RangeError(`Cannot append leaf ${this.#size}: the frontier is short`);
-      root = hashNode(left, root);
+      root = this.#hashNode(left, root);
       this.completed?.(++height, root);
     }
     this.#roots.push(root);
     this.#size += width;
   }
 
+  /** As {@linkcode hashNode}. */
+  #hashNode(left: string, right: string): string {
+    const { written } = this.#children.setFromHex(left + right);
+    if (written !== 64 || left.length !== right.length) {
+      throw new RangeError("Cannot hash what are no hashes");
+    }
+    return sha256Hex(this.#node);
+  }
+
   rootHash(): string {
     if (this.#roots.length === 0) return emptyRootHash;
-    return this.#roots.reduceRight((right, left) => hashNode(left, right));
+    return this.#roots.reduceRight((right, left) => this.#hashNode(left, right));
   }
 }

@@ -10,19 +10,19 @@ function refuse(): never {
   throw new TypeError("A verifier writes nothing");
 }
 
-async function checkFile(path: string): Promise<void> {
-  const { isFile, isDirectory } = await Deno.stat(path);
+function checkFile(path: string): void {
+  const { isFile, isDirectory } = Deno.statSync(path);
   if (!isFile && !isDirectory) throw new Error(`Cannot read "${path}": it is not a file`);
 }
 
 export const readOnlyFiles: LedgerFiles = {
   async open(path) {
-    await checkFile(path);
+    checkFile(path);
     return await denoFiles.open(path, { read: true });
   },
-  async readAt(path, offsetBytes, into) {
-    await checkFile(path);
-    return await denoFiles.readAt(path, offsetBytes, into);
+  async readAt(path, offsetBytes, bytesMax) {
+    checkFile(path);
+    return await denoFiles.readAt(path, offsetBytes, bytesMax);
   },
   list: (path) => denoFiles.list(path),
   makeFolder: refuse,
