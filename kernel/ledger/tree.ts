@@ -32,6 +32,8 @@ export function hashNode(left: string, right: string): string {
   return sha256Hex(Uint8Array.fromHex(`01${left}${right}`));
 }
 
+const hashChars = 64;
+
 /** A complete subtree: the `2 ** level` leaves from `index * 2 ** level` on. */
 export interface SubtreePlace {
   readonly level: number;
@@ -96,10 +98,10 @@ export class Frontier {
 
   /** As {@linkcode hashNode}. */
   #hashNode(left: string, right: string): string {
-    const { written } = this.#children.setFromHex(left + right);
-    if (written !== 64 || left.length !== right.length) {
-      throw new RangeError("Cannot hash what are no hashes");
+    if (left.length !== hashChars || right.length !== hashChars) {
+      throw new RangeError(`Cannot hash "${left}" and "${right}": they are no hashes`);
     }
+    this.#children.setFromHex(left + right);
     return sha256Hex(this.#node);
   }
 
