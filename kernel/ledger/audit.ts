@@ -6,16 +6,12 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { join } from "node:path";
-import { LedgerCorruptError } from "./corrupt_error.ts";
 import { namingFirstBad } from "./first_bad_entry.ts";
 import type { LedgerFiles } from "./ledger_files.ts";
 import { fileRecordsMax } from "./log_files.ts";
 import { scanLog } from "./recovery.ts";
 import { hashBytes, tileHashesMax, tileHeight, type Tiles } from "./tiles.ts";
 import { Frontier } from "./tree.ts";
-
-/** More damaged stretches than this: the tiles are better made anew. */
-const damagesMax = 1_024;
 
 export interface AuditOptions {
   readonly files: LedgerFiles;
@@ -37,27 +33,44 @@ interface Stretch {
 
 /**
  * Gives how many stretches of tiles were damaged, and mended. Throws LedgerCorruptError when a record is not what
- * it was, or too many tiles are damaged; the reason of `signal` when that is aborted.
+ * it was; the reason of `signal` when that is aborted; what the system says when a file cannot be read.
  */
 export async function audit(options: AuditOptions): Promise<number> {
-  const { files, folder, tiles, until, recordsPerSecond, signal } = options;
-  const frontier = await tiles.frontier(until);
-  if (frontier === undefined || until === 0) return 0;
-  const damaged: Stretch[] = [];
+  const { tiles, until } = options;
+  const frontier = until === 0 ? undefined : await tiles.frontier(until);
+  if (frontier === undefined) return 0;
+  const rootHash = frontier.rootHash();
+  let damaged = 0;
+  await compare(options, rootHash, async (stretch) => {
+    if (!await isStored(tiles, stretch)) damaged += 1;
+  });
+  if (damaged === 0) return 0;
+  // The log is proven now: once more, to put its hashes where others stand.
+  await compare(options, rootHash, async (stretch) => {
+    if (!await isStored(tiles, stretch)) await tiles.put(stretch.level, stretch.position, stretch.hashes);
+  });
+  return damaged;
+}
+
+/** Reads the log, and tells `found` what the tiles of each file should be. */
+async function compare(
+  { files, folder, until, recordsPerSecond, signal }: AuditOptions,
+  rootHash: string,
+  found: (stretch: Stretch) => Promise<void>,
+): Promise<void> {
   let ofFile: Stretch[] = [];
-  const tree = new Frontier((height, rootHash) => {
+  const tree = new Frontier((height, hash) => {
     if (height % tileHeight !== 0) return;
     const level = height / tileHeight;
     const same = ofFile.find((stretch) => stretch.level === level);
-    if (same !== undefined) same.hashes.push(rootHash);
+    if (same !== undefined) same.hashes.push(hash);
     // The size before: the leaf that completes a subtree is its last one.
-    else ofFile.push({ level, position: Math.floor(tree.size / tileHashesMax ** level), hashes: [rootHash] });
+    else ofFile.push({ level, position: Math.floor(tree.size / tileHashesMax ** level), hashes: [hash] });
   });
-  const anchor = { size: until, rootHash: frontier.rootHash() };
+  const anchor = { size: until, rootHash };
   const fileScanned = async () => {
-    for (const stretch of ofFile) if (!await isStored(tiles, stretch)) damaged.push(stretch);
+    for (const stretch of ofFile) await found(stretch);
     ofFile = [];
-    if (damaged.length > damagesMax) throw tooMany(folder);
     await delay(1_000 * fileRecordsMax / recordsPerSecond, undefined, { signal });
   };
   await namingFirstBad(
@@ -65,20 +78,10 @@ export async function audit(options: AuditOptions): Promise<number> {
     anchor,
     () => scanLog(files, join(folder, "log"), { anchor, tree, fileScanned }, until),
   );
-  for (const { level, position, hashes } of damaged) await tiles.put(level, position, hashes);
-  return damaged.length;
 }
 
 async function isStored(tiles: Tiles, { level, position, hashes }: Stretch): Promise<boolean> {
   const within = position % tileHashesMax;
   const tile = await tiles.read(level, Math.floor(position / tileHashesMax), within + hashes.length);
   return tile.subarray(within * hashBytes).toHex() === hashes.join("");
-}
-
-function tooMany(folder: string): LedgerCorruptError {
-  const path = join(folder, "tiles");
-  return new LedgerCorruptError(
-    `Cannot use tiles "${path}": much of them is damaged; remove the folder, they are made anew at the next start`,
-    path,
-  );
 }

@@ -10,7 +10,7 @@
  *
  * @module
  */
-import { openNote, type Signer, signNote, type Verifier } from "./signed_note.ts";
+import { openNote, type Signer, signNote, textOfNote, type Verifier } from "./signed_note.ts";
 
 export interface Checkpoint {
   readonly origin: string;
@@ -55,9 +55,10 @@ export interface OpenedCheckpoint {
 
 /**
  * The checkpoint in `note`. Throws `SignedNoteError` or {@linkcode CheckpointError} unless it is one, and one of
- * `verifiers` signed it.
+ * `verifiers` that is named for its origin signed it: a key of one log says nothing of another.
  */
 export function openCheckpoint(note: string, verifiers: readonly Verifier[]): OpenedCheckpoint {
-  const { text, signedBy } = openNote(note, verifiers);
+  const { origin } = parseCheckpoint(textOfNote(note));
+  const { text, signedBy } = openNote(note, verifiers.filter(({ name }) => name === origin));
   return { checkpoint: parseCheckpoint(text), signedBy };
 }

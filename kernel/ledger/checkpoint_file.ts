@@ -56,7 +56,9 @@ export class CheckpointPublisher {
   #newest: string | undefined;
   #published: string | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** The last publication: one at a time, in order, since all of them write the same files. */
   #writing: Promise<void> = Promise.resolve();
+  #isOver = false;
 
   constructor(options: PublisherOptions) {
     this.#options = options;
@@ -65,31 +67,37 @@ export class CheckpointPublisher {
   /** Publishes `checkpoint`, or a newer one, within the interval. */
   offer(checkpoint: string): void {
     this.#newest = checkpoint;
-    this.#timer ??= setTimeout(() => this.#publishInBackground(), this.#options.intervalMs);
+    if (!this.#isOver) {
+      this.#timer ??= setTimeout(() => this.#publishInBackground(), this.#options.intervalMs);
+    }
   }
 
   /** Publishes the newest checkpoint now; it is durable when this resolves. */
   async flush(): Promise<void> {
-    await this.stop();
     await this.#publish();
   }
 
   /** Publishes nothing more, once what is under way has ended. */
   async stop(): Promise<void> {
-    // In this order: what is under way may set the timer again as it ends.
-    await this.#writing;
+    this.#isOver = true;
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    await this.#writing.catch(() => {}); // whoever asked for it was told
   }
 
   #publishInBackground(): void {
-    this.#writing = this.#publish().then(() => {
+    this.#publish().then(() => {
       this.#timer = undefined;
       if (this.#newest !== undefined && this.#newest !== this.#published) this.offer(this.#newest);
     }, (error) => this.#options.failed(error));
   }
 
-  async #publish(): Promise<void> {
+  /** After an error nothing is published: the next ones end with it too. */
+  #publish(): Promise<void> {
+    return this.#writing = this.#writing.then(() => this.#publishNewest());
+  }
+
+  async #publishNewest(): Promise<void> {
     const { files, folder } = this.#options;
     const checkpoint = this.#newest;
     if (checkpoint === undefined || checkpoint === this.#published) return;

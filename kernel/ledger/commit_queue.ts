@@ -54,7 +54,7 @@ export class CommitQueue<Item, Result> {
   /** Resolves when `item` is durable. Throws or rejects with ProblemError, QUEUE_FULL among others. */
   push(item: Item): Promise<Result> {
     const { name, waitingMax } = this.#options;
-    if (this.#state !== "open") throw this.#refusal();
+    this.checkOpen();
     if (this.#waiting.length >= waitingMax) {
       throw new ProblemError(
         "QUEUE_FULL",
@@ -65,6 +65,11 @@ export class CommitQueue<Item, Result> {
       this.#waiting.push({ item, resolve, reject });
       this.#writing ??= this.#write();
     });
+  }
+
+  /** Throws ProblemError unless items are taken. */
+  checkOpen(): void {
+    if (this.#state !== "open") throw this.#refusal();
   }
 
   /** Refuses new items; resolves when those that wait are durable or rejected. */
@@ -112,7 +117,7 @@ export class CommitQueue<Item, Result> {
     const { name } = this.#options;
     if (this.#state === "failed") {
       const cause = this.#failure;
-      return new ProblemError("INTERNAL", `Cannot append to ledger "${name}": the disk refused a write`, {
+      return new ProblemError("INTERNAL", `Cannot append to ledger "${name}": it has failed, see the log`, {
         cause,
       });
     }

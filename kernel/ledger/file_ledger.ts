@@ -4,12 +4,14 @@
  * @module
  */
 import type { KeyObject } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
 import type { CheckpointView } from "../../schemas/api.ts";
 import { ProblemError } from "../../schemas/problem.ts";
 import { audit } from "./audit.ts";
 import { signCheckpoint } from "./checkpoint.ts";
 import { CheckpointPublisher } from "./checkpoint_file.ts";
 import { CommitQueue } from "./commit_queue.ts";
+import { LedgerCorruptError } from "./corrupt_error.ts";
 import {
   type CommitmentRow,
   createSalts,
@@ -24,13 +26,15 @@ import type { LedgerFile, LedgerFiles } from "./ledger_files.ts";
 import { createLedgerReader, type LedgerReader } from "./ledger_reader.ts";
 import { fileRecordsMax, type LogWriter } from "./log_files.ts";
 import { firstPrev, placeRecord } from "./record.ts";
-import type { LogScan } from "./recovery.ts";
+import type { KeyChange, LogScan } from "./recovery.ts";
 import { createSigner, type Signer } from "./signed_note.ts";
-import { createNextKey, replaceSigningKeys } from "./signing_key.ts";
+import { createNextKey, removeNextKey, replaceSigningKeys } from "./signing_key.ts";
 import type { Tiles } from "./tiles.ts";
 import { type Frontier, hashLeaf } from "./tree.ts";
 
 const checkpointIntervalMs = 1_000;
+const auditAttemptsMax = 10;
+const auditRetryMs = 60_000;
 
 export interface FileLedgerParts {
   readonly files: LedgerFiles;
@@ -54,7 +58,8 @@ export class FileLedger implements Ledger {
   #prev: string;
   /** The older first. Only #sign() replaces them. */
   #signers: readonly Signer[];
-  #isChangingKeys = false;
+  /** A change of keys that is under way. Never rejects. */
+  #changing: Promise<unknown> | undefined;
   /** The newest checkpoint, of a durable size. */
   #durable: { readonly view: CheckpointView; readonly base64: string };
   /** Tiles of what is durable are being written. */
@@ -157,17 +162,31 @@ export class FileLedger implements Ledger {
         `Cannot add a key to ledger "${this.origin}": retire the old one first`,
       );
     }
-    return await this.#changeKeys(async () =>
-      await this.#adoptKey(await createNextKey(this.#keyFiles, this.#parts.deps.randomBytes), actor)
-    );
+    return await this.#changeKeys(async () => {
+      const next = await createNextKey(this.#keyFiles, this.#parts.deps.randomBytes);
+      try {
+        return await this.#adoptKey(next, actor);
+      } catch (error) {
+        // Refused, and so nothing was written: the next start must not carry it out.
+        if (error instanceof ProblemError && error.code !== "INTERNAL") await removeNextKey(this.#keyFiles);
+        throw error;
+      }
+    });
   }
 
-  /** Goes on with a rotation that a crash cut short: `privateKey` is on disk as the next one. */
-  async resumeRotation(privateKey: KeyObject): Promise<void> {
-    const { verifier } = createSigner(this.origin, privateKey);
-    // Only its file was left over.
-    if (this.verifierKeys.includes(verifier.text)) await this.#sign(this.#signers, this.size - 1);
-    else await this.#adoptKey(privateKey, "kernel");
+  /** Goes on with a rotation, or a retirement, that a crash cut short. */
+  async resumeKeyChange(nextKey: KeyObject | undefined, changes: readonly KeyChange[]): Promise<void> {
+    const next = nextKey === undefined ? undefined : createSigner(this.origin, nextKey).verifier.text;
+    if (nextKey !== undefined && next !== undefined) {
+      // Often only its file was left over.
+      if (this.verifierKeys.includes(next)) await this.#sign(this.#signers, this.size - 1);
+      else await this.#adoptKey(nextKey, "kernel");
+    }
+    const [older, ...rest] = this.#signers;
+    const isRetired = changes.some(({ type, key }) =>
+      type === "ledger.retired" && key === older?.verifier.text
+    );
+    if (isRetired && rest.length > 0) await this.#sign(rest, this.size - 1);
   }
 
   /** Has a key sign that is on disk as the next one. */
@@ -194,16 +213,24 @@ export class FileLedger implements Ledger {
     });
   }
 
+  /** One change at a time. What the disk refuses in it fails the ledger. */
   async #changeKeys<T>(change: () => Promise<T>): Promise<T> {
-    if (this.#isChangingKeys) {
+    this.#queue.checkOpen();
+    if (this.#changing !== undefined) {
       const state = "another change is under way, ask again later";
       throw new ProblemError("CONFLICT", `Cannot change the keys of ledger "${this.origin}": ${state}`);
     }
-    this.#isChangingKeys = true;
+    const changing = change();
+    this.#changing = changing.catch(() => {});
     try {
-      return await change();
+      return await changing;
+    } catch (error) {
+      if (error instanceof ProblemError) throw error;
+      this.#queue.fail(error);
+      this.#queue.checkOpen();
+      throw error;
     } finally {
-      this.#isChangingKeys = false;
+      this.#changing = undefined;
     }
   }
 
@@ -234,16 +261,22 @@ export class FileLedger implements Ledger {
   }
 
   async #audit(until: number): Promise<void> {
-    const { files, options: { folder, auditRecordsPerSecond }, deps, tiles } = this.#parts;
+    const { files, options: { folder, auditRecordsPerSecond: recordsPerSecond }, deps, tiles } = this.#parts;
     const { signal } = this.#closed;
-    try {
-      const recordsPerSecond = auditRecordsPerSecond;
-      const mended = await audit({ files, folder, tiles, until, recordsPerSecond, signal });
-      if (mended > 0) {
-        deps.warn?.(`${mended} stretches of the tiles in "${folder}" were damaged: they are mended`);
+    for (let attempt = 1; attempt <= auditAttemptsMax && !signal.aborted; attempt++) {
+      try {
+        const mended = await audit({ files, folder, tiles, until, recordsPerSecond, signal });
+        if (mended > 0) {
+          deps.warn?.(`${mended} stretches of the tiles in "${folder}" were damaged: they are mended`);
+        }
+        return;
+      } catch (error) {
+        if (error instanceof LedgerCorruptError) return this.#queue.fail(error);
+        if (signal.aborted) return;
+        // That a file cannot be read now says nothing of what is in it.
+        deps.warn?.(`Cannot read the older records of ledger "${folder}" (attempt ${attempt}): ${error}`);
+        await delay(auditRetryMs, undefined, { signal }).catch(() => {});
       }
-    } catch (error) {
-      if (!signal.aborted) this.#queue.fail(error);
     }
   }
 
@@ -255,12 +288,13 @@ export class FileLedger implements Ledger {
     this.#closed.abort();
     await this.#auditing;
     await this.#queue.close();
+    await this.#changing;
     try {
-      if (this.#queue.state === "failed") await this.#publisher.stop();
-      else await this.#publisher.flush();
+      if (this.#queue.state !== "failed") await this.#publisher.flush();
     } catch (error) {
       this.#queue.fail(error);
     } finally {
+      await this.#publisher.stop();
       this.#parts.log.close();
       this.#parts.tiles.close();
       this.#parts.lock.close();

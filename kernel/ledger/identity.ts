@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { KeyObject } from "node:crypto";
 import { join } from "node:path";
 import { ProblemError } from "../../schemas/problem.ts";
 import { type Checkpoint, openCheckpoint, signCheckpoint } from "./checkpoint.ts";
@@ -11,13 +12,15 @@ import { LedgerCorruptError } from "./corrupt_error.ts";
 import type { LedgerFiles } from "./ledger_files.ts";
 import { logFileNames } from "./log_files.ts";
 import { createSigner, type Signer } from "./signed_note.ts";
-import { createSigningKey, readSigningKeys } from "./signing_key.ts";
+import { createSigningKey, readNextKey, readSigningKeys } from "./signing_key.ts";
 import { emptyRootHash } from "./tree.ts";
 
 export interface Identity {
   readonly origin: string;
   /** The older first. */
   readonly signers: readonly Signer[];
+  /** The key that is to sign once a record names it: a rotation was cut short. */
+  readonly nextKey: KeyObject | undefined;
   readonly checkpoint: Checkpoint;
 }
 
@@ -33,6 +36,7 @@ export async function readIdentity(
 ): Promise<Identity> {
   const checkpointPath = join(folder, "checkpoint");
   const keys = await readSigningKeys({ files, folder });
+  const nextKey = await readNextKey({ files, folder });
   const note = await readCheckpointFile(files, folder);
   if (note === undefined) {
     if (logFileNames(await files.list(join(folder, "log"))).length > 0) {
@@ -46,7 +50,7 @@ export async function readIdentity(
     const signers = keys.map((key) => createSigner(origin, key));
     const checkpoint = { origin, size: 0, rootHash: emptyRootHash };
     await publishCheckpoint(files, folder, signCheckpoint(checkpoint, signers));
-    return { origin, signers, checkpoint };
+    return { origin, signers, nextKey, checkpoint };
   }
   if (keys.length === 0) {
     const path = join(folder, "signing.key");
@@ -62,7 +66,7 @@ export async function readIdentity(
     const state = `its origin is "${origin}" for good, the configuration has "${configured}"`;
     throw new ProblemError("CONFIG_INVALID", `Cannot open ledger "${folder}": ${state}`);
   }
-  return { origin, ...identity };
+  return { origin, nextKey, ...identity };
 }
 
 /** The checkpoint in `note`, if one of the ledger's keys signed it under the origin that it names. */

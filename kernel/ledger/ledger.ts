@@ -40,7 +40,8 @@
  * - A checkpoint leaves this process, by any way, only after the entries it covers are durable: no log is ever
  *   shorter than a checkpoint that someone holds.
  * - The file `checkpoint` may lag behind (`checkpoint_file.ts`). In that window a change of the last entries by
- *   someone with access to the folder goes unseen here; holders of a newer checkpoint still see it.
+ *   someone with access to the folder goes unseen here, and entries that they add at the end are signed at the
+ *   next start (not such that change keys); holders of a newer checkpoint still see the first.
  *
  *     DATA/ledger/lock  signing.key  checkpoint  checkpoints.log  log/<first index>.ndjson  tiles/<level>  cut/
  *
@@ -60,7 +61,7 @@ import { denoFiles, type LedgerFiles, makeDurableFolder } from "./ledger_files.t
 import type { LedgerReader } from "./ledger_reader.ts";
 import { firstIndexOfFile, LogWriter } from "./log_files.ts";
 import { cutLog, listPendingCuts, type LogScan, rewriteTail, scanLog, settleCut } from "./recovery.ts";
-import { readNextKey } from "./signing_key.ts";
+import { createSigner } from "./signed_note.ts";
 import { Tiles } from "./tiles.ts";
 import { coverRange, Frontier } from "./tree.ts";
 
@@ -183,8 +184,7 @@ export async function openLedger(options: LedgerOptions, deps: LedgerDeps): Prom
     await ledger.appendRecovered(cut.bytesCut, cut.cutSha256);
     await settleCut(files, cut);
   }
-  const nextKey = await readNextKey({ files, folder });
-  if (nextKey !== undefined) await ledger.resumeRotation(nextKey);
+  await ledger.resumeKeyChange(identity.nextKey, scan.keyChanges);
   if (ledger.size > identity.checkpoint.size) await ledger.publish();
   ledger.audit(scan.start);
   begun.move();
@@ -204,11 +204,12 @@ interface RecoveryParts {
  */
 async function recover(
   { files, options, deps, tiles }: RecoveryParts,
-  { origin, signers, checkpoint }: Identity,
+  identity: Identity,
 ): Promise<LogScan & { readonly start: number }> {
   const { folder, openRecordsMax } = options;
-  const start = await findStart(tiles, checkpoint, openRecordsMax);
-  const isRebuilt = start === 0 && checkpoint.size > openRecordsMax;
+  const { checkpoint } = identity;
+  const start = firstIndexOfFile(Math.max(0, checkpoint.size - openRecordsMax));
+  const isRebuilt = start > 0 && !await areBelieved(tiles, start, checkpoint);
   if (isRebuilt) {
     deps.warn?.(`The tiles in "${join(folder, "tiles")}" do not fit the log: they are made anew`);
     await tiles.reset(0);
@@ -217,7 +218,8 @@ async function recover(
   const tree = new Frontier((level, rootHash) => {
     if (isRestored) tiles.take(level, rootHash);
   });
-  for (const place of coverRange(0, start)) tree.appendSubtree(await tiles.subtree(place), place.level);
+  const before = coverRange(0, isRebuilt ? 0 : start);
+  for (const place of before) tree.appendSubtree(await tiles.subtree(place), place.level);
   isRestored = true;
   const scan = await namingFirstBad({ files, folder }, checkpoint, () =>
     scanLog(files, join(folder, "log"), {
@@ -228,30 +230,40 @@ async function recover(
       ...(isRebuilt ? { fileScanned: () => tiles.write() } : {}),
     }));
   // Nothing of the log has been changed so far: one of another ledger stays as it is.
+  checkOwn(scan, identity, join(folder, "log"));
+  await cutLog(files, join(folder, "cut"), scan.tree.size, scan.cut);
+  await rewriteTail(files, scan.unanchored);
+  if (!isRebuilt) await tiles.reset(start);
+  await tiles.write();
+  await tiles.sync();
+  return Object.assign(scan, { start: isRebuilt ? 0 : start });
+}
+
+/** Whether the tiles of all before `start`, and those after it, give the root hash that was signed. */
+async function areBelieved(tiles: Tiles, start: number, { size, rootHash }: Checkpoint): Promise<boolean> {
+  return (await tiles.frontier(start, size))?.rootHash() === rootHash;
+}
+
+/**
+ * Entries above the checkpoint are signed next, and whoever could write the folder may have put them there: of keys
+ * they name those only that this ledger holds. A crash leaves no other.
+ */
+function checkOwn(scan: LogScan, { origin, signers, nextKey, checkpoint }: Identity, path: string): void {
   const keys = signers.map(({ verifier }) => verifier.text);
   const { created } = scan;
   const isForeign = created !== undefined &&
     (created.origin !== origin || checkpoint.size === 0 && !keys.some((key) => created.keys.includes(key)));
   if (isForeign) {
     const state = `entry 0 names the ledger "${created.origin}", the checkpoint is of "${keys.join()}"`;
-    throw new LedgerCorruptError(`Cannot open ledger "${folder}": ${state}`, join(folder, "log"), 0);
+    throw new LedgerCorruptError(`Cannot open ledger "${path}": ${state}`, path, 0);
   }
-  await cutLog(files, join(folder, "cut"), scan.tree.size, scan.cut);
-  await rewriteTail(files, scan.unanchored);
-  if (!isRebuilt) await tiles.reset(start);
-  await tiles.write();
-  await tiles.sync();
-  return Object.assign(scan, { start });
-}
-
-/** Where to begin to read: near the end, if the tiles of all that lies before give the root that was signed. */
-async function findStart(
-  tiles: Tiles,
-  { size, rootHash }: Checkpoint,
-  openRecordsMax: number,
-): Promise<number> {
-  const start = firstIndexOfFile(Math.max(0, size - openRecordsMax));
-  if (start === 0) return 0;
-  const frontier = await tiles.frontier(size);
-  return frontier?.rootHash() === rootHash ? start : 0;
+  const next = nextKey === undefined ? [] : [createSigner(origin, nextKey).verifier.text];
+  for (const { index, type, key } of scan.keyChanges) {
+    const isOurs = type === "ledger.rotated"
+      ? [...keys, ...next].includes(key)
+      : keys.length === 2 && key === keys[0];
+    if (index < checkpoint.size || isOurs) continue;
+    const state = `entry ${index}, which no checkpoint covers, changes keys and is not this ledger's`;
+    throw new LedgerCorruptError(`Cannot open ledger "${path}": ${state}`, path, index);
+  }
 }

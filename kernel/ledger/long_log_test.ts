@@ -16,7 +16,11 @@ const hex = (base64: string) => Uint8Array.fromBase64(base64).toHex();
 async function createDisk(size: number): Promise<MemoryDisk> {
   const disk = new MemoryDisk();
   await using ledger = await open(disk);
-  await Promise.all(Array.from({ length: size - 1 }, (_, index) => ledger.append(accepted(`r${index + 1}`))));
+  let index = 1;
+  const appending = Array.from({ length: 512 }, async () => {
+    while (index < size) await ledger.append(accepted(`r${index++}`));
+  });
+  await Promise.all(appending);
   return disk;
 }
 
@@ -97,6 +101,51 @@ Deno.test("openLedger() makes tiles anew that are gone, short or of another tree
       checkInclusion({ index, size, leafHash, rootHash: hex(rootHash), hashes: hashes.map(hex) });
     }
   }
+});
+
+Deno.test("openLedger() opens a log of more than 65,536 entries whatever happened to its tiles", async () => {
+  const disk = await createDisk(65_600);
+  const damages: [what: string, damage: (disk: MemoryDisk) => void, warned?: number][] = [
+    ["a bit of level 1", (disk) => flipBit(disk, tileFile(1), 5)],
+    // What lies after the start is written anew in any case.
+    ["a bit of level 2", (disk) => flipBit(disk, tileFile(2), 5), 0],
+    ["no level 0", (disk) => disk.drop(tileFile(0))],
+    ["no level 1", (disk) => disk.drop(tileFile(1))],
+    ["no level 2", (disk) => disk.drop(tileFile(2))],
+  ];
+  for (const [what, damage, warned = 1] of damages) {
+    const copy = disk.killProcess();
+    damage(copy);
+    const { ledger, fatals, warnings } = await openShort(copy);
+    assert.deepEqual([ledger.size, fatals.length, warnings.length], [65_600, 0, warned], what);
+    await ledger.reader.inclusionProof(70);
+    await ledger[Symbol.asyncDispose]();
+  }
+});
+
+Deno.test("openLedger() takes a log for whole that is a little longer than what it reads", async () => {
+  for (const size of [256, 257, 300, 511, 512, 513]) {
+    const { ledger, warnings, fatals } = await openShort(await createDisk(size));
+    assert.deepEqual([ledger.size, warnings, fatals], [size, [], []]);
+    await ledger[Symbol.asyncDispose]();
+  }
+});
+
+Deno.test("Ledger does not fail when an old file cannot be read for once", async () => {
+  const disk = await createDisk(1_000);
+  const readAt = disk.readAt.bind(disk);
+  let isRefused = false;
+  disk.readAt = (path, offsetBytes, bytesMax) => {
+    if (path !== fileOf(0) || isRefused) return readAt(path, offsetBytes, bytesMax);
+    isRefused = true;
+    return Promise.reject(new Error("Too many open files (os error 24)"));
+  };
+  const { ledger, fatals, warnings, told } = await openShort(disk);
+  await told;
+  assert.deepEqual([fatals.length, isRefused], [0, true]);
+  assert.match(warnings.join(), /Cannot read the older records .*Too many open files/);
+  await ledger.append(accepted("next"));
+  await ledger[Symbol.asyncDispose]();
 });
 
 Deno.test("Ledger finds an old record that was changed, names it and fails", async () => {

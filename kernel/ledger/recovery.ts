@@ -51,12 +51,20 @@ export interface FileTail {
   readonly offsetBytes: number;
 }
 
+export interface KeyChange {
+  readonly index: number;
+  readonly type: "ledger.rotated" | "ledger.retired";
+  readonly key: string;
+}
+
 export interface LogScan {
   readonly tree: Frontier;
   /** Leaf hash of the last record. Undefined in an empty log. */
   readonly lastLeafHash: string | undefined;
   /** Name and keys, from record 0. Undefined in an empty log, and where the scan began after it. */
   readonly created: { readonly origin: string; readonly keys: readonly string[] } | undefined;
+  /** Records that name or retire a key, as they were read. */
+  readonly keyChanges: readonly KeyChange[];
   /** Where the records at or above the anchor are. */
   readonly unanchored: readonly FileTail[];
   /** What must leave the log, first file first. Often nothing. */
@@ -100,8 +108,7 @@ export async function scanLog(
       scanner.cut.push({ path, offsetBytes: 0 });
       continue;
     }
-    // One byte more than a full file has: a longer file is then seen to be longer.
-    scanner.takeFile(path, Number.parseInt(name), await files.readAt(path, 0, fileBytesMax + 1));
+    scanner.takeFile(path, Number.parseInt(name), await readLogFile(files, path));
     await options.fileScanned?.();
   }
   const { size } = scanner.tree;
@@ -111,6 +118,17 @@ export async function scanLog(
     throw new LedgerCorruptError(`Cannot open log file "${path}": ${state}`, path, size);
   }
   return scanner;
+}
+
+/** One byte more than a full file has at most: a longer file is then seen to be longer. */
+async function readLogFile(files: LedgerFiles, path: string): Promise<Uint8Array> {
+  try {
+    return await files.readAt(path, 0, fileBytesMax + 1);
+  } catch (error) {
+    // It was there when the folder was listed. What it lacks shows at its place.
+    if (error instanceof Deno.errors.NotFound) return new Uint8Array();
+    throw error;
+  }
 }
 
 /** Those that are not read must be there at least. */
@@ -140,6 +158,7 @@ class LogScanner implements LogScan {
   readonly tree: Frontier;
   readonly unanchored: FileTail[] = [];
   readonly cut: FileTail[] = [];
+  readonly keyChanges: KeyChange[] = [];
   created: LogScan["created"];
 
   constructor(private readonly options: ScanOptions, public lastLeafHash: string | undefined) {
@@ -173,9 +192,18 @@ class LogScanner implements LogScan {
       throw new RecordError("does not follow the one before it");
     }
     this.created ??= created;
+    this.#takeKeys(record);
     this.lastLeafHash = hashLeaf(line);
     this.tree.append(this.lastLeafHash);
     this.options.scanned?.(record);
+  }
+
+  #takeKeys({ seq, type, data }: LedgerRecord): void {
+    if (type === "ledger.created" && seq > 0) throw new RecordError("begins a ledger that has begun");
+    if (type !== "ledger.rotated" && type !== "ledger.retired") return;
+    const { success, data: parsed } = ledgerEventData[type].safeParse(data);
+    if (!success) throw new RecordError("names no key");
+    this.keyChanges.push({ index: seq, type, key: parsed.key });
   }
 
   /** The log ends before the entry at `offsetBytes`: a crash did that, or else the ledger does not open. */

@@ -84,6 +84,11 @@ Deno.test("openCheckpoint() gives back what signCheckpoint() signed", () => {
   });
 });
 
+Deno.test("openCheckpoint() takes the word of no key that is of another log", () => {
+  const other = { origin: "another-log", size: 42, rootHash: emptyRootHash };
+  assert.throws(() => openCheckpoint(signCheckpoint(other, [signer]), [signer.verifier]), SignedNoteError);
+});
+
 Deno.test("parseCheckpoint() refuses other ways to write a checkpoint", () => {
   const root = Uint8Array.fromHex(emptyRootHash).toBase64();
   assert.equal(parseCheckpoint(`o\n0\n${root}\n`).size, 0);

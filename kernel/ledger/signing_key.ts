@@ -65,6 +65,11 @@ export async function replaceSigningKeys(
   keys: readonly KeyObject[],
 ): Promise<void> {
   await replaceFile(files, join(folder, "signing.key"), Buffer.from(keys.map(formatPem).join("")));
+  await removeNextKey({ files, folder });
+}
+
+/** Forgets the key to come, if there is one; durable when it resolves. */
+export async function removeNextKey({ files, folder }: KeyFiles): Promise<void> {
   try {
     await files.remove(join(folder, "signing.key.next"));
   } catch (error) {

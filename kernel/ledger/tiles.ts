@@ -67,13 +67,19 @@ export class Tiles {
     return this.#size;
   }
 
-  /** The tree of the first `size` leaves, as the files have it, or undefined when they have less. */
-  async frontier(size: number): Promise<Frontier | undefined> {
+  /**
+   * The tree of the leaves up to the last of `borders`, as the files have it, put together of what lies between
+   * one border and the next. Undefined when the files are shorter than that.
+   */
+  async frontier(...borders: number[]): Promise<Frontier | undefined> {
+    if (!await this.#isAsLongAs(borders.at(-1) ?? 0)) return undefined;
     const frontier = new Frontier();
-    for (const place of coverRange(0, size)) {
-      const hash = await this.#hash(place);
-      if (hash === undefined) return undefined;
-      frontier.appendSubtree(hash, place.level);
+    for (const border of borders) {
+      for (const place of coverRange(frontier.size, border)) {
+        const hash = await this.#hash(place);
+        if (hash === undefined) return undefined;
+        frontier.appendSubtree(hash, place.level);
+      }
     }
     return frontier;
   }
@@ -146,6 +152,15 @@ export class Tiles {
     for (const file of this.#levels.splice(0)) file.close();
   }
 
+  async #isAsLongAs(size: number): Promise<boolean> {
+    for (let level = 0; level < levelsMax; level++) {
+      const hashes = Math.floor(size / tileHashesMax ** level);
+      if (hashes === 0) break;
+      if ((await this.#read(level, (hashes - 1) * hashBytes, hashBytes)).length < hashBytes) return false;
+    }
+    return true;
+  }
+
   /** Folds the hashes of the level below it in a tile. */
   async #hash({ level, index }: SubtreePlace): Promise<string | undefined> {
     const width = 2 ** (level % tileHeight);
@@ -173,6 +188,6 @@ export class Tiles {
 function foldPairs(hashes: readonly string[]): string[] {
   return Array.from(
     { length: hashes.length / 2 },
-    (_, pair) => hashNode(hashes[2 * pair] ?? "", hashes[2 * pair + 1] ?? ""),
+    (_, pair) => hashNode(hashes[2 * pair], hashes[2 * pair + 1]),
   );
 }
