@@ -3,7 +3,6 @@
  *
  * @module
  */
-import type { KeyObject } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { CheckpointView } from "../../schemas/api.ts";
 import { ProblemError } from "../../schemas/problem.ts";
@@ -27,7 +26,7 @@ import { createLedgerReader, type LedgerReader } from "./ledger_reader.ts";
 import { fileRecordsMax, type LogWriter } from "./log_files.ts";
 import { firstPrev, placeRecord } from "./record.ts";
 import type { KeyChange, LogScan } from "./recovery.ts";
-import { createSigner, type Signer } from "./signed_note.ts";
+import type { Signer } from "./signed_note.ts";
 import { createNextKey, removeNextKey, replaceSigningKeys } from "./signing_key.ts";
 import type { Tiles } from "./tiles.ts";
 import { type Frontier, hashLeaf } from "./tree.ts";
@@ -156,14 +155,15 @@ export class FileLedger implements Ledger {
   }
 
   async rotateKey(actor: string): Promise<KeyChanged> {
-    if (this.#signers.length > 1) {
+    const [current, ...others] = this.#signers;
+    if (others.length > 0) {
       throw new ProblemError(
         "CONFLICT",
         `Cannot add a key to ledger "${this.origin}": retire the old one first`,
       );
     }
     return await this.#changeKeys(async () => {
-      const next = await createNextKey(this.#keyFiles, this.#parts.deps.randomBytes);
+      const next = await createNextKey(this.#keyFiles, current, this.#parts.deps.randomBytes);
       try {
         return await this.#adoptKey(next, actor);
       } catch (error) {
@@ -175,12 +175,11 @@ export class FileLedger implements Ledger {
   }
 
   /** Goes on with a rotation, or a retirement, that a crash cut short. */
-  async resumeKeyChange(nextKey: KeyObject | undefined, changes: readonly KeyChange[]): Promise<void> {
-    const next = nextKey === undefined ? undefined : createSigner(this.origin, nextKey).verifier.text;
-    if (nextKey !== undefined && next !== undefined) {
+  async resumeKeyChange(next: Signer | undefined, changes: readonly KeyChange[]): Promise<void> {
+    if (next !== undefined) {
       // Often only its file was left over.
-      if (this.verifierKeys.includes(next)) await this.#sign(this.#signers, this.size - 1);
-      else await this.#adoptKey(nextKey, "kernel");
+      if (this.verifierKeys.includes(next.verifier.text)) await this.#sign(this.#signers, this.size - 1);
+      else await this.#adoptKey(next, "kernel");
     }
     const [older, ...rest] = this.#signers;
     const isRetired = changes.some(({ type, key }) =>
@@ -190,8 +189,7 @@ export class FileLedger implements Ledger {
   }
 
   /** Has a key sign that is on disk as the next one. */
-  async #adoptKey(privateKey: KeyObject, actor: string): Promise<KeyChanged> {
-    const signer = createSigner(this.origin, privateKey);
+  async #adoptKey(signer: Signer, actor: string): Promise<KeyChanged> {
     const key = signer.verifier.text;
     const { index } = await this.append({ type: "ledger.rotated", actor, plugin: "", data: { key } });
     // Signed by the old key alone, and on disk before the new one signs anything.

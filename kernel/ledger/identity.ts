@@ -3,7 +3,6 @@
  *
  * @module
  */
-import type { KeyObject } from "node:crypto";
 import { join } from "node:path";
 import { ProblemError } from "../../schemas/problem.ts";
 import { type Checkpoint, openCheckpoint, signCheckpoint } from "./checkpoint.ts";
@@ -20,7 +19,7 @@ export interface Identity {
   /** The older first. */
   readonly signers: readonly Signer[];
   /** The key that is to sign once a record names it: a rotation was cut short. */
-  readonly nextKey: KeyObject | undefined;
+  readonly nextSigner: Signer | undefined;
   readonly checkpoint: Checkpoint;
 }
 
@@ -36,7 +35,6 @@ export async function readIdentity(
 ): Promise<Identity> {
   const checkpointPath = join(folder, "checkpoint");
   const keys = await readSigningKeys({ files, folder });
-  const nextKey = await readNextKey({ files, folder });
   const note = await readCheckpointFile(files, folder);
   if (note === undefined) {
     if (logFileNames(await files.list(join(folder, "log"))).length > 0) {
@@ -50,7 +48,7 @@ export async function readIdentity(
     const signers = keys.map((key) => createSigner(origin, key));
     const checkpoint = { origin, size: 0, rootHash: emptyRootHash };
     await publishCheckpoint(files, folder, signCheckpoint(checkpoint, signers));
-    return { origin, signers, nextKey, checkpoint };
+    return { origin, signers, nextSigner: undefined, checkpoint };
   }
   if (keys.length === 0) {
     const path = join(folder, "signing.key");
@@ -66,7 +64,8 @@ export async function readIdentity(
     const state = `its origin is "${origin}" for good, the configuration has "${configured}"`;
     throw new ProblemError("CONFIG_INVALID", `Cannot open ledger "${folder}": ${state}`);
   }
-  return { origin, nextKey, ...identity };
+  const nextSigner = await readNextKey({ files, folder }, identity.signers);
+  return { origin, nextSigner, ...identity };
 }
 
 /** The checkpoint in `note`, if one of the ledger's keys signed it under the origin that it names. */

@@ -4,7 +4,7 @@ import { openCheckpoint } from "./checkpoint.ts";
 import { LedgerCorruptError } from "./corrupt_error.ts";
 import { type Ledger, openLedger } from "./ledger.ts";
 import { formatRecord } from "./record.ts";
-import { createSigner, parseVerifierKey } from "./signed_note.ts";
+import { createSigner, parseVerifierKey, signNote } from "./signed_note.ts";
 import { hashLeaf } from "./tree.ts";
 import { accepted, createDeps, folder, open, options, verifyAll } from "./testing/ledger_support.ts";
 import { type FaultMode, MemoryDisk } from "./testing/memory_disk.ts";
@@ -206,5 +206,18 @@ Deno.test("openLedger() signs no entry that changes keys and was put there by so
       assert.match(error.message, /entry 2, which no checkpoint covers, changes keys/);
       return true;
     });
+  }
+});
+
+Deno.test("openLedger() adopts no next key that the key before it did not sign", async () => {
+  const disk = new MemoryDisk();
+  await (await open(disk))[Symbol.asyncDispose]();
+  const { privateKey } = generateKeyPairSync("ed25519");
+  const pem = String(privateKey.export({ format: "pem", type: "pkcs8" }));
+  const stranger = createSigner("airlock-00010203", privateKey);
+  for (const planted of [pem, pem + signNote(`${stranger.verifier.text}\n`, [stranger]), "x", ""]) {
+    const copy = disk.killProcess();
+    copy.put(`${folder}/signing.key.next`, new TextEncoder().encode(planted));
+    await assert.rejects(() => open(copy), LedgerCorruptError, planted);
   }
 });

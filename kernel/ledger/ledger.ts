@@ -61,7 +61,6 @@ import { denoFiles, type LedgerFiles, makeDurableFolder } from "./ledger_files.t
 import type { LedgerReader } from "./ledger_reader.ts";
 import { firstIndexOfFile, LogWriter } from "./log_files.ts";
 import { cutLog, listPendingCuts, type LogScan, rewriteTail, scanLog, settleCut } from "./recovery.ts";
-import { createSigner } from "./signed_note.ts";
 import { Tiles } from "./tiles.ts";
 import { coverRange, Frontier } from "./tree.ts";
 
@@ -184,7 +183,7 @@ export async function openLedger(options: LedgerOptions, deps: LedgerDeps): Prom
     await ledger.appendRecovered(cut.bytesCut, cut.cutSha256);
     await settleCut(files, cut);
   }
-  await ledger.resumeKeyChange(identity.nextKey, scan.keyChanges);
+  await ledger.resumeKeyChange(identity.nextSigner, scan.keyChanges);
   if (ledger.size > identity.checkpoint.size) await ledger.publish();
   ledger.audit(scan.start);
   begun.move();
@@ -248,7 +247,7 @@ async function areBelieved(tiles: Tiles, start: number, { size, rootHash }: Chec
  * Entries above the checkpoint are signed next, and whoever could write the folder may have put them there: of keys
  * they name those only that this ledger holds. A crash leaves no other.
  */
-function checkOwn(scan: LogScan, { origin, signers, nextKey, checkpoint }: Identity, path: string): void {
+function checkOwn(scan: LogScan, { origin, signers, nextSigner, checkpoint }: Identity, path: string): void {
   const keys = signers.map(({ verifier }) => verifier.text);
   const { created } = scan;
   const isForeign = created !== undefined &&
@@ -257,10 +256,9 @@ function checkOwn(scan: LogScan, { origin, signers, nextKey, checkpoint }: Ident
     const state = `entry 0 names the ledger "${created.origin}", the checkpoint is of "${keys.join()}"`;
     throw new LedgerCorruptError(`Cannot open ledger "${path}": ${state}`, path, 0);
   }
-  const next = nextKey === undefined ? [] : [createSigner(origin, nextKey).verifier.text];
   for (const { index, type, key } of scan.keyChanges) {
     const isOurs = type === "ledger.rotated"
-      ? [...keys, ...next].includes(key)
+      ? [...keys, nextSigner?.verifier.text].includes(key)
       : keys.length === 2 && key === keys[0];
     if (index < checkpoint.size || isOurs) continue;
     const state = `entry ${index}, which no checkpoint covers, changes keys and is not this ledger's`;

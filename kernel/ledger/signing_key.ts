@@ -5,8 +5,9 @@
  * The first is made before the first record. None is ever replaced in silence: a ledger whose key is gone does
  * not start.
  *
- * A key to come is in `signing.key.next` until the record that names it is durable. A crash before that leaves
- * the file, and the next start goes on from there.
+ * A key to come is in `signing.key.next` until the record that names it is durable, with a signature of the key
+ * before it: whoever can write the folder cannot choose it. A crash before that leaves the file, and the next
+ * start goes on from there.
  *
  * @module
  */
@@ -15,6 +16,7 @@ import { createPrivateKey, type KeyObject } from "node:crypto";
 import { join } from "node:path";
 import { LedgerCorruptError } from "./corrupt_error.ts";
 import { type LedgerFiles, readFile, replaceFile, syncFolder } from "./ledger_files.ts";
+import { createSigner, openNote, SignedNoteError, type Signer, signNote } from "./signed_note.ts";
 
 const seedBytes = 32;
 const keyFileBytesMax = 4_096;
@@ -43,20 +45,45 @@ export async function createSigningKey(
   { files, folder }: KeyFiles,
   randomBytes: (count: number) => Uint8Array,
 ): Promise<KeyObject> {
-  return await createKey(files, join(folder, "signing.key"), randomBytes);
+  const key = generateKey(randomBytes);
+  await replaceFile(files, join(folder, "signing.key"), Buffer.from(formatPem(key)));
+  return key;
 }
 
-/** The key that is to sign once a record names it, if there is one. */
-export async function readNextKey({ files, folder }: KeyFiles): Promise<KeyObject | undefined> {
-  return (await readKeys(files, join(folder, "signing.key.next")))[0];
+/** The key that is to sign once a record names it, if there is one. One of `signers` must have signed for it. */
+export async function readNextKey(
+  { files, folder }: KeyFiles,
+  signers: readonly Signer[],
+): Promise<Signer | undefined> {
+  const path = nextPath(folder);
+  const bytes = await readFile(files, path, keyFileBytesMax);
+  if (bytes === undefined) return undefined;
+  const text = new TextDecoder().decode(bytes);
+  const [pem = ""] = text.match(pemPattern) ?? [];
+  const note = text.slice(pem.length);
+  const [{ verifier: { name } }] = signers;
+  try {
+    if (!text.startsWith(pem)) throw new SignedNoteError("Cannot open note: it does not follow a key");
+    const next = createSigner(name, parsePem(pem, path));
+    const opened = openNote(note, signers.map(({ verifier }) => verifier));
+    if (opened.text === `${next.verifier.text}\n`) return next;
+  } catch (error) {
+    if (!(error instanceof SignedNoteError)) throw error;
+  }
+  throw new LedgerCorruptError(`Cannot read next key "${path}": the key before it did not sign it`, path);
 }
 
-/** Makes the key that is to sign; durable when it resolves. */
+/** Makes the key that is to sign after `signer`; durable when it resolves. */
 export async function createNextKey(
   { files, folder }: KeyFiles,
+  signer: Signer,
   randomBytes: (count: number) => Uint8Array,
-): Promise<KeyObject> {
-  return await createKey(files, join(folder, "signing.key.next"), randomBytes);
+): Promise<Signer> {
+  const key = generateKey(randomBytes);
+  const next = createSigner(signer.verifier.name, key);
+  const note = signNote(`${next.verifier.text}\n`, [signer]);
+  await replaceFile(files, nextPath(folder), Buffer.from(formatPem(key) + note));
+  return next;
 }
 
 /** Has `keys`, the older first, sign from now on, and forgets the key to come; durable when it resolves. */
@@ -71,22 +98,20 @@ export async function replaceSigningKeys(
 /** Forgets the key to come, if there is one; durable when it resolves. */
 export async function removeNextKey({ files, folder }: KeyFiles): Promise<void> {
   try {
-    await files.remove(join(folder, "signing.key.next"));
+    await files.remove(nextPath(folder));
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
   await syncFolder(files, folder);
 }
 
-async function createKey(
-  files: LedgerFiles,
-  path: string,
-  randomBytes: (count: number) => Uint8Array,
-): Promise<KeyObject> {
+function nextPath(folder: string): string {
+  return join(folder, "signing.key.next");
+}
+
+function generateKey(randomBytes: (count: number) => Uint8Array): KeyObject {
   const der = Buffer.concat([pkcs8Prefix, randomBytes(seedBytes)]);
-  const key = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
-  await replaceFile(files, path, Buffer.from(formatPem(key)));
-  return key;
+  return createPrivateKey({ key: der, format: "der", type: "pkcs8" });
 }
 
 async function readKeys(files: LedgerFiles, path: string): Promise<KeyObject[]> {
