@@ -1,9 +1,10 @@
 /**
  * The kernel, composed: what it is made of, and the order in which it starts and stops.
  *
- * Start: store, ledger (recovery runs), tokens, packages, cells' socket; critical plugins start in the background.
- * Stop, in reverse: no cell starts any more, calls under way get their answers, cells stop, what was being recorded
- * is recorded, then ledger and store close. A crash at any point is the same to the next start as one at any other.
+ * Start: store, ledger (recovery runs), tokens, packages, cells' socket; critical plugins start in the
+ * background. Stop, in reverse: no cell starts any more, calls under way get their answers, cells stop, what
+ * was being recorded is recorded, then ledger and store close. A crash at any point is the same to the next
+ * start as one at any other.
  *
  * @module
  */
@@ -32,6 +33,7 @@ import type { Logger } from "./telemetry/log.ts";
 import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
 import { createTokens, type Tokens } from "./trust/tokens.ts";
 import { Tracker } from "./tracker.ts";
+import { within } from "./within.ts";
 
 export { type LifecycleVerb, lifecycleVerbs } from "./lifecycle/orders.ts";
 export type { GrantsView } from "./lifecycle/plugins.ts";
@@ -47,7 +49,7 @@ export interface Refusal {
   readonly code: ProblemCode;
   /** What was asked for, method and path; committed to, never written in the clear. */
   readonly target: string;
-  /** Id of the plugin if it is a known one, else "". */
+  /** Id of the plugin that was asked for, be it known or not; "" for none. Only a known one is ever written. */
   readonly plugin: string;
   readonly actor: string;
   readonly request: string;
@@ -260,14 +262,6 @@ async function openRegistry(config: Config, dataDir: string) {
   const { pluginsMax } = config;
   const registry: RegistryDeps = { store: packages, ...limits, hostVersion: airlockVersion, pluginsMax };
   return { packages, registry };
-}
-
-/** Waits for `work`, but not for longer than `ms`. */
-async function within(ms: number, work: Promise<unknown>): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, ms);
-  await Promise.race([work, promise]);
-  clearTimeout(timer);
 }
 
 function randomBytes(count: number): Uint8Array<ArrayBuffer> {

@@ -1,8 +1,8 @@
 /**
  * The entries of the kernel's start and of its end.
  *
- * What a crash leaves: the entries of a start are written before what they tell of is forgotten, so the next start
- * tells of it again, or of what was left out.
+ * What a crash leaves: the entries of a start are written before what they tell of is forgotten, so the next
+ * start tells of it again, or of what was left out.
  *
  * @module
  */
@@ -12,6 +12,7 @@ import { changedSettings } from "./config_changes.ts";
 import type { Ledger, LedgerEventInput } from "./ledger/ledger.ts";
 import type { EndedLife } from "./life_reader.ts";
 import type { ConfigTable } from "./store/config_table.ts";
+import { within } from "./within.ts";
 
 export interface StartFacts {
   /** Of Airlock. */
@@ -67,15 +68,14 @@ export async function recordStop(
   await ledger.append({ type: "kernel.stopped", ...fromKernel, data: { reason } });
 }
 
-/** The kernel gives up. Never rejects, and takes a second at most: where this cannot be written, the next start tells. */
+/**
+ * The kernel gives up. Never rejects, and takes a second at most: where this cannot be written, the next start
+ * tells.
+ */
 export async function recordFailure(ledger: Pick<Ledger, "append">): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, failedTimeoutMs);
   try {
-    await Promise.race([recordStop(ledger, "failed"), promise]);
+    await within(failedTimeoutMs, recordStop(ledger, "failed"));
   } catch {
     // The ledger is what failed, or it is closed.
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -87,7 +87,8 @@ export const configSchema = z.strictObject({
     origin: z.string().regex(/^[^\s+]{1,128}$/).optional()
       .describe("Name of the log, in its key and checkpoints. Settled when the ledger is made."),
     batchRecordsMax: z.int().min(1).max(256).default(256).describe("Records written and synced together."),
-    queueRecordsMax: count(65_536, "Records that may wait for the disk."),
+    queueRecordsMax: z.int().min(4_096).max(10_000_000).default(65_536)
+      .describe("Records that may wait for the disk; a start alone writes some for each plugin."),
     valueBytesMax: z.int().min(0).max(1_048_576).default(4_096)
       .describe("Inputs and outputs up to this size are kept beside their salt."),
     commitmentsMax: count(1_000_000, "Commitments whose salt is kept; the oldest go first."),

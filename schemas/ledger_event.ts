@@ -5,9 +5,18 @@
  * `Commitment` is the hex of a salted SHA-256 (see `kernel/ledger/`): inputs, outputs and any text that a
  * plugin or a caller chose enter in no other way.
  *
- * What stands in clear is ours (ids, codes, hashes, versions of Airlock and Deno), or the operator's (the origin,
- * the scopes that were granted), or a name that a package must choose from a narrow grammar (`id@version`, and
- * the names of its actions), because nobody could read the ledger without it. Pure.
+ * What stands in clear is ours (ids, codes, hashes, versions of Airlock and Deno), or the operator's (the
+ * origin, the scopes that were granted), or one of the names that a package chooses from a narrow grammar,
+ * because nobody could read the ledger without them:
+ *
+ * - its id: 1 to 64 of `a-z`, `0-9` and inner hyphens;
+ * - its version: a semantic version of at most 128 characters;
+ * - the names of its actions: a letter, then at most 63 letters, digits, `_` and `-`;
+ * - the public hosts that its manifest names, which it is granted without its operator: `name:port`, the name a
+ *   lower-case DNS name (labels of `a-z`, `0-9`, `_` and inner hyphens) of at most 253 characters, 256 hosts at
+ *   most. Who audits must see what a plugin may reach.
+ *
+ * Pure.
  *
  * @module
  */
@@ -24,10 +33,13 @@ const nat = z.int().nonnegative();
 /** `name+hash+base64`: ours, but for the origin in it, which the operator may choose. */
 const verifierKey = z.string().max(256);
 const commitmentField = z.string().max(64).regex(/^[a-z][A-Za-z]*Commitment$/);
-/** As they are in force: the operator allowed them, or they are the package's own folder, its data, its public hosts. */
+/**
+ * The operator allowed them, or they are the package's own folder, its data, and its public hosts. At most 256
+ * of a kind are in force; an entry of what is taken after a crash may name those of two grants.
+ */
 const grantedScopes = z.partialRecord(
   z.enum([...permissionNames, "eval"]),
-  z.array(z.string().max(1_024)).max(256),
+  z.array(z.string().max(1_024)).max(512),
 );
 /** The most calls that one `kernel.recovered` lists: some 35,000 bytes. */
 export const recoveredCallsMax = 2_000;
@@ -41,12 +53,14 @@ export const ledgerEventData = {
   "ledger.recovered": z.strictObject({ bytesCut: nat, cutSha256: sha256Hex }),
   /** From this entry on, `key` signs checkpoints too. */
   "ledger.rotated": z.strictObject({ key: verifierKey }),
-  /** `key` signs no checkpoint that is larger than this entry's. */
+  /** `key` counts for no checkpoint that is larger than this entry's size: under load it signs a few more. */
   "ledger.retired": z.strictObject({ key: verifierKey }),
   "commitment.deleted": z.strictObject({
     entry: nat,
     fields: z.array(commitmentField).min(1).max(8),
   }),
+  /** What opens the commitments of `entry` was shown to the actor. */
+  "commitment.opened": z.strictObject({ entry: nat }),
   "kernel.started": z.strictObject({
     version: versionSchema,
     deno: z.string().max(64),
@@ -65,12 +79,19 @@ export const ledgerEventData = {
     calls: z.array(nat).max(recoveredCallsMax),
     complete: z.enum(["yes", "no"]),
   }),
-  /** Names of the settings that are not as at the last start; the ones of a record of plugins are never among them. */
+  /**
+   * Names of the settings that are not as at the last start; the ones of a record of plugins are never among
+   * them. The same configuration is committed to in the `kernel.started` before it: who shreds one must shred
+   * both.
+   */
   "config.changed": z.strictObject({
     keys: z.array(z.string().max(64).regex(/^[$A-Za-z]+(?:\.[A-Za-z]+)*$/)).min(1).max(256),
     configCommitment: sha256Hex,
   }),
-  /** A folder of a plugin is there for the first time, or with other bytes. No digest of what cannot be read whole. */
+  /**
+   * A folder of a plugin is there for the first time, or with other bytes. No digest of what cannot be read
+   * whole.
+   */
   "plugin.found": z.strictObject({ folderCommitment: sha256Hex, packageSha256: sha256Hex.optional() }),
   "plugin.admitted": z.strictObject({ packageSha256: sha256Hex, signed: z.enum(["yes", "no"]) }),
   "plugin.rejected": z.strictObject({
@@ -117,7 +138,7 @@ export const ledgerEventData = {
   "breaker.changed": z.strictObject({ state: z.enum(["closed", "open", "half_open"]) }),
   /** In force from here on, and not before. */
   "grant.given": z.strictObject({ granted: grantedScopes }),
-  /** No longer in force. */
+  /** No longer in force for cells that start from here on; one that runs has what its `plugin.started` says. */
   "grant.taken": z.strictObject({ granted: grantedScopes }),
   "call.accepted": z.strictObject({
     action: actionNameSchema,

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { type Role, roles } from "../../schemas/api.ts";
+import { type ProblemCode, ProblemError } from "../../schemas/problem.ts";
 import { createApp } from "./app.ts";
 import type { Api } from "./context.ts";
 import { bearer, checkpointBase64, createTestingKernel } from "./testing_kernel.ts";
@@ -240,7 +241,7 @@ interface RefusedAct {
 }
 
 const refusedActs: RefusedAct[] = [
-  { method: "POST", path: "/v1/plugins/none/start", code: "PLUGIN_NOT_FOUND" },
+  { method: "POST", path: "/v1/plugins/none/start", code: "PLUGIN_NOT_FOUND", plugin: "none" },
   { method: "POST", path: "/v1/plugins/hello/start", role: "viewer", code: "FORBIDDEN", plugin: "hello" },
   { method: "GET", path: "/v1/tokens", role: "operator", code: "FORBIDDEN" },
   { method: "DELETE", path: "/v1/tokens/none", code: "TOKEN_NOT_FOUND" },
@@ -298,6 +299,39 @@ for (const { method, path, body, type, role = "admin", code, plugin = "" } of re
     assert.deepEqual(kernel.calls, []);
   });
 }
+
+Deno.test("createApp() records a write that fails, if that is not Airlock's own failure", async () => {
+  const table: [code: ProblemCode, recorded: boolean][] = [
+    ["QUEUE_FULL", true],
+    ["PLUGIN_START_FAILED", true],
+    ["PLUGIN_QUARANTINED", true],
+    ["NOT_READY", false],
+    ["INTERNAL", false],
+  ];
+  for (const [code, recorded] of table) {
+    const kernel = createTestingKernel();
+    const act = () => Promise.reject(new ProblemError(code, "Cannot start"));
+    const failing = { ...kernel, plugins: { ...kernel.plugins, act } };
+    const response = await createApp(failing, options).request("/v1/plugins/hello/start", {
+      method: "POST",
+      headers: bearer("operator"),
+    });
+    assert.equal((await problemOf(response)).code, code);
+    assert.deepEqual(kernel.refusals.map((refusal) => refusal.code), recorded ? [code] : [], code);
+  }
+});
+
+Deno.test("createApp() answers a write that found the ledger full, although that cannot be recorded", async () => {
+  const full = () => Promise.reject(new ProblemError("QUEUE_FULL", "Cannot append", { retryAfterMs: 1_000 }));
+  const kernel = createTestingKernel();
+  const failing = { ...kernel, refuse: full, plugins: { ...kernel.plugins, act: full } };
+  const response = await createApp(failing, options).request("/v1/plugins/hello/start", {
+    method: "POST",
+    headers: bearer("operator"),
+  });
+  assert.equal(response.headers.get("retry-after"), "1");
+  assert.deepEqual(await problemOf(response), { status: 503, code: "QUEUE_FULL" });
+});
 
 Deno.test("createApp() does not record a reader's mistake", async () => {
   const kernel = createTestingKernel();

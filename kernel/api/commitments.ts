@@ -8,7 +8,7 @@ import { commitmentsSchema } from "../../schemas/api.ts";
 import { requireRole } from "./authenticate.ts";
 import type { Api, ApiKernel } from "./context.ts";
 import { indexText } from "./ledger.ts";
-import { json, tokenProblems, writeProblems, written } from "./responses.ts";
+import { tokenProblems, writeProblems, written } from "./responses.ts";
 import { checkpointHeader } from "./security_headers.ts";
 
 const path = "/v1/ledger/commitments/{index}";
@@ -30,16 +30,21 @@ export function registerCommitments(app: Api, kernel: ApiKernel): void {
       summary: "Show what opens an entry's commitments",
       description:
         'Needs the role `admin`. `SHA-256("airlock/commitment/v1\\n" ‖ salt ‖ value)`, in hex, is what stands ' +
-        "in the entry. No items where it was deleted, was never there, or had to make room for newer ones.",
+        "in the entry. No items where it was deleted, was never there, or had to make room for newer ones; else " +
+        "that it was shown is an entry itself, durable before the answer.",
       security: [{ bearer: [] }],
       middleware: admin,
       request: { params },
       responses: {
-        200: json("Salts and values", commitmentsSchema.meta({ id: "Commitments" })),
-        ...tokenProblems("INPUT_INVALID", "ENTRY_NOT_FOUND"),
+        200: written("Salts and values", commitmentsSchema.meta({ id: "Commitments" })),
+        ...tokenProblems("INPUT_INVALID", "ENTRY_NOT_FOUND", "QUEUE_FULL"),
       },
     }),
-    (c) => c.json(kernel.commitments.get(c.req.valid("param").index), 200),
+    async (c) => {
+      const { index } = c.req.valid("param");
+      const { view, checkpoint } = await kernel.commitments.open(index, c.get("caller").actor);
+      return c.json(view, 200, { [checkpointHeader]: checkpoint });
+    },
   );
 
   app.openapi(
@@ -57,7 +62,7 @@ export function registerCommitments(app: Api, kernel: ApiKernel): void {
       request: { params },
       responses: {
         200: written("How many were deleted", deletedSchema.meta({ id: "CommitmentsDeleted" })),
-        ...writeProblems("INPUT_INVALID", "ENTRY_NOT_FOUND", "QUEUE_FULL"),
+        ...writeProblems("INPUT_INVALID", "ENTRY_NOT_FOUND"),
       },
     }),
     async (c) => {

@@ -1,5 +1,6 @@
 /**
- * Health: is the process alive, and does it take requests, with all that it is to have. Both are answered to anyone.
+ * Health: is the process alive, and does it take requests, with all that it is to have. Both are answered to
+ * anyone.
  *
  * @module
  */

@@ -45,7 +45,9 @@ export async function readBody(request: Request, limits: BodyLimits): Promise<By
   return bytes;
 }
 
-/** Throws MALFORMED_JSON unless `bytes` are UTF-8 text of exactly one JSON value. Costs the same for any value. */
+/**
+ * Throws MALFORMED_JSON unless `bytes` are UTF-8 text of exactly one JSON value. Costs the same for any value.
+ */
 export function checkJsonBytes(bytes: Bytes): void {
   if (isJson(bytes)) return;
   // The parser says where the fault is.

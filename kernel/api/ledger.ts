@@ -9,6 +9,7 @@ import { requireRole } from "./authenticate.ts";
 import type { Api, ApiKernel } from "./context.ts";
 import { pageQuery } from "./page.ts";
 import { json, text, tokenProblems } from "./responses.ts";
+import { strictQuery } from "./strict_query.ts";
 
 /** The index of an entry, or a size of the log, in the one way to write it. */
 export const indexText = z.string().regex(/^(?:0|[1-9]\d{0,15})$/, "must be the index of an entry")
@@ -20,7 +21,8 @@ const typeName = z.string().max(64).regex(/^[a-z]+\.(?:[a-z]+|\*)$/, 'must be a 
 const instant = z.iso.datetime({ offset: true, error: "must be a time such as 2026-11-20T10:00:00Z" })
   .transform((text) => Date.parse(text));
 
-const entriesQuery = pageQuery(100).extend({
+const entriesQuery = strictQuery({
+  ...pageQuery(100).shape,
   after: indexText.optional().describe(
     "`next` of the page before, or the index of the last entry already read",
   ),
@@ -32,7 +34,7 @@ const entriesQuery = pageQuery(100).extend({
     items: { type: "string" },
     description: "A type, or `call.*` for all that begin so; repeated, any of them",
   }),
-  plugin: z.string().min(1).max(256).optional().describe("`id@version`, or `id` for any version"),
+  plugin: z.string().min(1).max(256).optional().describe("`id@version`, or `id` for any version and none"),
   actor: z.string().min(1).max(128).optional().describe("Such as `kernel` or `token:<id>`"),
   since: instant.optional().openapi({
     type: "string",
@@ -82,7 +84,7 @@ export function registerLedger(app: Api, kernel: ApiKernel): void {
       description: "Needs the role `viewer`. A signed note (c2sp.org/tlog-checkpoint), or its parts as JSON.",
       security: [{ bearer: [] }],
       middleware: viewer,
-      request: { query: z.object({ format: z.enum(["note", "json"]).default("note") }) },
+      request: { query: strictQuery({ format: z.enum(["note", "json"]).default("note") }) },
       responses: {
         200: {
           description: "The checkpoint",

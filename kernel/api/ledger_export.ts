@@ -9,13 +9,14 @@
  *
  * @module
  */
-import { createRoute, z } from "@hono/zod-openapi";
+import { createRoute } from "@hono/zod-openapi";
 import { ProblemError } from "../../schemas/problem.ts";
 import { requireRole } from "./authenticate.ts";
 import type { Api, ApiKernel } from "./context.ts";
 import { indexText } from "./ledger.ts";
 import { createPacedBody } from "./paced_body.ts";
 import { file, tokenProblems } from "./responses.ts";
+import { strictQuery } from "./strict_query.ts";
 
 export const exportsMax = 16;
 export const exportsPerCallerMax = 2;
@@ -39,7 +40,7 @@ export function registerLedgerExport(app: Api, kernel: ApiKernel): void {
       security: [{ bearer: [] }],
       middleware: requireRole(kernel, "viewer"),
       request: {
-        query: z.object({
+        query: strictQuery({
           from: indexText.default(0).describe("Index of the first entry"),
           to: indexText.optional().describe("Index after the last one; the newest one's if left out"),
         }),

@@ -63,7 +63,7 @@ function registerKeyChange(app: Api, kernel: ApiKernel, { verb, summary, change 
       middleware: [requireRole(kernel, "admin"), acceptJsonBody(kernel, { required: false })] as const,
       responses: {
         200: written("The key, and its entry", ledgerKeySchema.meta({ id: "LedgerKey" })),
-        ...writeProblems(...bodyProblems, "CONFLICT", "QUEUE_FULL"),
+        ...writeProblems(...bodyProblems, "CONFLICT"),
       },
     }),
     async (c) => {

@@ -74,14 +74,20 @@ Deno.test("registerOpenApi() documents what each order may answer", async () => 
   assert.equal(codesOf("stop", 409), "");
 });
 
-Deno.test("registerOpenApi() documents Airlock-Checkpoint on every answer to a write", async () => {
+Deno.test("registerOpenApi() documents Airlock-Checkpoint on every answer to a write, and a full ledger", async () => {
   const { paths } = await readDocument();
-  type Operation = { responses: Record<string, { headers?: Record<string, unknown> }> };
+  type Response = { description: string; headers?: Record<string, unknown> };
+  type Operation = { responses: Record<string, Response> };
   let writes = 0;
   for (const [path, item] of Object.entries<Record<string, Operation>>(paths)) {
     for (const [method, { responses }] of Object.entries(item)) {
       if (method === "get") continue;
       writes += 1;
+      assert.match(
+        responses["503"]?.description ?? "",
+        /QUEUE_FULL/,
+        `${method} ${path}: the ledger may be full`,
+      );
       for (const [status, { headers = {} }] of Object.entries(responses)) {
         // Of a 401 nothing is in the ledger yet, and who asks may not know what is.
         assert.equal("Airlock-Checkpoint" in headers, status !== "401", `${method} ${path} ${status}`);

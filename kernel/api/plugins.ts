@@ -66,7 +66,7 @@ const verbs: Readonly<Record<LifecycleVerb, VerbTexts>> = {
     summary: "Resume a suspended plugin; where a call ran out of time meanwhile, in a new cell",
     problems: [...cellProblems, "CONFLICT"],
   },
-  unload: { summary: "Unload a plugin", problems: [] },
+  unload: { summary: "Unload a plugin; its grants go, until it is loaded again", problems: [] },
   enable: { summary: "Enable a plugin", problems: [] },
   disable: { summary: "Disable a plugin", problems: [] },
   reset: { summary: "Forget a plugin's failures: out of quarantine, its breaker closed", problems: [] },
@@ -142,7 +142,7 @@ function registerVerb(
       request: { params },
       responses: {
         200: written("The plugin, settled", plugin),
-        ...writeProblems(...bodyProblems, "PLUGIN_NOT_FOUND", "QUEUE_FULL", ...problems),
+        ...writeProblems(...bodyProblems, "PLUGIN_NOT_FOUND", ...problems),
       },
     }),
     async (c) => {

@@ -2,9 +2,9 @@
  * Problems on the wire: each failure becomes `application/problem+json` here and nowhere else.
  *
  * Invariants:
- * - an act refused to a known caller is in the ledger before its answer, once;
- * - whatever answers a write of a known caller carries the newest checkpoint. It covers the entry of the failed or
- *   refused act, because that was durable before;
+ * - an act refused to a known caller, or failed, is in the ledger before its answer, once;
+ * - whatever answers a write of a known caller carries the newest checkpoint. It covers the entry of the failed
+ *   or refused act, because that was durable before;
  * - an unexpected error is logged in full and told in general.
  *
  * @module
@@ -13,13 +13,16 @@ import { getLogger } from "@logtape/logtape";
 import type { z } from "zod";
 import { explainIssue } from "../../schemas/explain_issue.ts";
 import { jsonPointer } from "../../schemas/parse_document.ts";
-import { type Fault, ProblemError } from "../../schemas/problem.ts";
+import { type Fault, type ProblemCode, ProblemError } from "../../schemas/problem.ts";
 import type { ApiContext, ApiKernel } from "./context.ts";
 import { checkpointHeader, requestIdHeader, securityHeaders } from "./security_headers.ts";
 
 const logger = getLogger(["airlock", "api"]);
 
 const reads = new Set(["GET", "HEAD"]);
+
+/** Airlock's own failures, and those of an end that may have been recorded already. */
+const unrecorded: ReadonlySet<ProblemCode> = new Set(["INTERNAL", "NOT_READY"]);
 
 /** No more faults than this are listed. */
 const faultsMax = 100;
@@ -64,18 +67,15 @@ export function refuseInvalid(result: { success: true } | { success: false; erro
     path: jsonPointer(issue.path),
     message: explainIssue(issue),
   }));
-  const [first] = errors;
-  throw new ProblemError(
-    "INPUT_INVALID",
-    `Cannot read the request: ${first?.path ?? ""} ${first?.message ?? "it does not fit"}`,
-    { errors },
-  );
+  const [{ path, message } = { path: "", message: "it does not fit" }] = errors;
+  const where = path === "" ? "" : `${path} `;
+  throw new ProblemError("INPUT_INVALID", `Cannot read the request: ${where}${message}`, { errors });
 }
 
 function isRefusedAct(problem: ProblemError, c: ApiContext): boolean {
   if (c.get("caller") === undefined || c.get("recorded")) return false;
   if (problem.code === "FORBIDDEN") return true;
-  return problem.status >= 400 && problem.status < 500 && !reads.has(c.req.method);
+  return !reads.has(c.req.method) && !unrecorded.has(problem.code);
 }
 
 async function refuse(kernel: ApiKernel, problem: ProblemError, c: ApiContext): Promise<void> {
@@ -83,22 +83,10 @@ async function refuse(kernel: ApiKernel, problem: ProblemError, c: ApiContext): 
   await kernel.refuse({
     code: problem.code,
     target: `${c.req.method} ${pathname}`,
-    plugin: knownPlugin(kernel, pathname),
+    plugin: /^\/v1\/plugins\/([^/]+)/.exec(pathname)?.[1] ?? "",
     actor: c.get("caller")?.actor ?? "",
     request: c.get("requestId"),
   });
-}
-
-/** The plugin that the path names, if it exists: only then may its name stand in the ledger. */
-function knownPlugin(kernel: ApiKernel, path: string): string {
-  const id = /^\/v1\/plugins\/([^/]+)/.exec(path)?.[1];
-  if (id === undefined) return "";
-  try {
-    return kernel.plugins.get(id).id;
-  } catch (error) {
-    if (error instanceof ProblemError && error.code === "PLUGIN_NOT_FOUND") return "";
-    throw error;
-  }
 }
 
 function problemResponse(problem: ProblemError, headers: Record<string, string>): Response {

@@ -10,6 +10,7 @@ import { requireRole } from "./authenticate.ts";
 import type { Api, ApiKernel } from "./context.ts";
 import { indexText } from "./ledger.ts";
 import { json, text, tokenProblems } from "./responses.ts";
+import { strictQuery } from "./strict_query.ts";
 
 export function registerProofs(app: Api, kernel: ApiKernel): void {
   const { reader } = kernel.ledger;
@@ -28,7 +29,7 @@ export function registerProofs(app: Api, kernel: ApiKernel): void {
       middleware: viewer,
       request: {
         params: z.object({ index: indexText }),
-        query: z.object({ format: z.enum(["text", "json"]).default("text") }),
+        query: strictQuery({ format: z.enum(["text", "json"]).default("text") }),
       },
       responses: {
         200: {
@@ -60,7 +61,7 @@ export function registerProofs(app: Api, kernel: ApiKernel): void {
       security: [{ bearer: [] }],
       middleware: viewer,
       request: {
-        query: z.object({
+        query: strictQuery({
           from: indexText.describe("Size of the smaller log, 1 or more"),
           to: indexText.optional().describe(
             "Size of the larger log; that of the newest checkpoint if left out",

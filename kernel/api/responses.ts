@@ -13,7 +13,9 @@ const checkpoint = z.string().describe("base64 of the signed checkpoint that cov
 /** Of an answer to a write. */
 export const writtenHeaders = z.object({ "Airlock-Checkpoint": checkpoint });
 
-/** Of a problem that answers a write: one that was refused before anyone knew who asks has no entry to cover. */
+/**
+ * Of a problem that answers a write: one that was refused before anyone knew who asks has no entry to cover.
+ */
 const problemHeaders = z.object({ "Airlock-Checkpoint": checkpoint.optional() });
 
 /** What any route with a token may answer. */
@@ -35,7 +37,9 @@ export function json<T extends z.ZodType>(description: string, schema: T) {
   return { description, content: { "application/json": { schema } } };
 }
 
-/** An answer of another type. Its key is typed as any text: the types of zod-openapi take "x-ndjson" for JSON. */
+/**
+ * An answer of another type. Its key is typed as any text: the types of zod-openapi take "x-ndjson" for JSON.
+ */
 export function file(description: string, contentType: string) {
   return { description, content: { [contentType]: { schema: z.string().meta({ format: "binary" }) } } };
 }
@@ -62,10 +66,10 @@ export function tokenProblems(...codes: ProblemCode[]): object {
   return problems(...commonProblems, ...codes);
 }
 
-/** The same, for a route that writes: a refused or failed act is in the ledger too. */
+/** The same, for a route that writes: a refused or failed act is in the ledger too, whose queue may be full. */
 export function writeProblems(...codes: ProblemCode[]): object {
   return Object.fromEntries(
-    Object.entries(tokenProblems(...codes)).map(([status, response]) => [
+    Object.entries(tokenProblems("QUEUE_FULL", ...codes)).map(([status, response]) => [
       status,
       status === String(problemTable.UNAUTHENTICATED[0])
         ? response

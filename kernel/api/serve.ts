@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { within } from "../within.ts";
 import { createApp } from "./app.ts";
 import type { ApiKernel } from "./context.ts";
 
@@ -74,25 +75,11 @@ export function serveApi({ kernel, host, port, swaggerUiFolder, log }: ServeApiO
     finished: keepServing(),
     shutdown: () => {
       isClosing = true;
-      return settleWithin(kernel.config.http.drainTimeoutMs, server.shutdown());
+      // A connection whose client went silent in the middle of a body holds the shutdown for ever, and Deno has
+      // no way to close it then (aborting the server's signal throws BadResource): it ends with the process.
+      return within(kernel.config.http.drainTimeoutMs, server.shutdown());
     },
   };
-}
-
-/**
- * Waits for `work`, but no longer than `timeoutMs`.
- *
- * A connection whose client went silent in the middle of a body holds the shutdown for ever, and Deno has no
- * way to close it then (aborting the server's signal throws BadResource): it ends with the process.
- */
-async function settleWithin(timeoutMs: number, work: Promise<void>): Promise<void> {
-  const { promise: overdue, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, timeoutMs);
-  try {
-    await Promise.race([work, overdue]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 function listen(

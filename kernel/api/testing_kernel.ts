@@ -80,7 +80,11 @@ export function createTestingKernel(options: TestingKernelOptions = {}): Testing
       options.reader,
     ),
     commitments: {
-      get: (index) => ({ index, items: [{ field: "inputCommitment", salt: "AAAA", value: null }] }),
+      open: (index, actor) => {
+        kernel.acts.push(`${actor} opens ${index}`);
+        const view = { index, items: [{ field: "inputCommitment", salt: "AAAA", value: null }] };
+        return Promise.resolve({ view, checkpoint: checkpointBase64 });
+      },
       delete: (index, actor) => {
         kernel.acts.push(`${actor} shreds ${index}`);
         return Promise.resolve({ deleted: 1, checkpoint: checkpointBase64 });

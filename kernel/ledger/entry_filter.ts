@@ -12,7 +12,7 @@
 export interface EntryFilter {
   /** Types by name, or by their first word: `call.*`. Any of them. */
   readonly types?: readonly string[] | undefined;
-  /** `id@version`, or `id` for any version of it. */
+  /** `id@version`, or `id` for any version of it, and for the id alone. */
   readonly plugin?: string | undefined;
   readonly actor?: string | undefined;
   /** Inclusive. */
@@ -53,8 +53,9 @@ function* listTests({ types, plugin, actor, sinceMs, untilMs }: EntryFilter): Ge
     const written = JSON.stringify(plugin);
     yield (_time, _type, _actor, name) => name === written;
   } else if (plugin !== undefined) {
-    const begun = JSON.stringify(`${plugin}@`).slice(0, -1);
-    yield (_time, _type, _actor, name) => name.startsWith(begun);
+    const alone = JSON.stringify(plugin);
+    const begun = `${alone.slice(0, -1)}@`;
+    yield (_time, _type, _actor, name) => name === alone || name.startsWith(begun);
   }
   if (actor !== undefined) {
     const written = JSON.stringify(actor);

@@ -1,10 +1,11 @@
 /**
- * The shredder deletes what opens the commitments of an entry: the ledger still verifies, and what the entry
- * commits to can no longer be told, nor guessed and matched.
+ * The shredder holds what opens the commitments of an entry: it shows it, which discloses what the ledger
+ * hides, and so is an act that the ledger is told of first; and it deletes it. Then the ledger still verifies,
+ * and what the entry commits to can no longer be told, nor guessed and matched.
  *
  * That something was deleted is in the ledger before it is: a crash between the two leaves openings that the
- * ledger says are gone, nobody was told so, and whoever asks again has them deleted, with a record of its own. The
- * other order could lose openings without a trace.
+ * ledger says are gone, nobody was told so, and whoever asks again has them deleted, with a record of its own.
+ * The other order could lose openings without a trace.
  *
  * Openings of an entry are saved before it is durable, so those of an index below the durable size are there or
  * will never be: nothing arrives behind a deletion.
@@ -24,8 +25,11 @@ export interface OpeningsTable {
 }
 
 export interface Shredder {
-  /** What opens the commitments of an entry; no items when it was deleted, or never was. Throws ENTRY_NOT_FOUND. */
-  get(index: number): CommitmentsView;
+  /**
+   * What opens the commitments of an entry; no items, and nothing recorded, when it was deleted, or never was.
+   * `checkpoint` and rejections as of {@linkcode Shredder.delete}.
+   */
+  open(index: number, actor: string): Promise<{ view: CommitmentsView; checkpoint: string }>;
   /**
    * Deletes it. `checkpoint`: base64 of the note that covers the record of it; the newest one where there was
    * nothing to delete. Rejects with ProblemError: ENTRY_NOT_FOUND, and those of an append.
@@ -39,7 +43,10 @@ export interface ShredderDeps {
 }
 
 export function createShredder({ ledger, table }: ShredderDeps): Shredder {
-  /** One deletion of an entry at a time, lest it be recorded twice. The ledger's queue bounds how many there are. */
+  /**
+   * One deletion of an entry at a time, lest it be recorded twice. The ledger's queue bounds how many there
+   * are.
+   */
   const underWay = new Map<number, Promise<unknown>>();
 
   function checkExists(index: number): void {
@@ -59,14 +66,24 @@ export function createShredder({ ledger, table }: ShredderDeps): Shredder {
   }
 
   return {
-    get(index) {
+    async open(index, actor) {
       checkExists(index);
+      if (table.get(index).length === 0) {
+        return { view: { index, items: [] }, checkpoint: ledger.checkpointBase64() };
+      }
+      const { checkpoint } = await ledger.append({
+        type: "commitment.opened",
+        actor,
+        plugin: "",
+        data: { entry: index },
+      });
+      // Read only now: what was deleted meanwhile is shown to nobody any more.
       const items = table.get(index).map(({ field, salt, value }) => ({
         field,
         salt: salt.toBase64(),
         value: value?.toBase64() ?? null,
       }));
-      return { index, items };
+      return { view: { index, items }, checkpoint };
     },
 
     async delete(index, actor) {

@@ -41,21 +41,44 @@ function createWorld() {
 
 const notFound = (error: unknown) => error instanceof ProblemError && error.code === "ENTRY_NOT_FOUND";
 
-Deno.test("Shredder.get() shows salts and values, and nothing for an entry without", () => {
-  const { shredder } = createWorld();
-  assert.deepEqual(shredder.get(1), {
+Deno.test("Shredder.open() shows salts and values, after it was recorded who asked", async () => {
+  const { shredder, events } = createWorld();
+  const { view, checkpoint } = await shredder.open(1, "token:ci");
+  assert.deepEqual(view, {
     index: 1,
     items: [
       { field: "inputCommitment", salt: "AAAAAAAAAAAAAAAAAAAAAA==", value: "AQI=" },
       { field: "outputCommitment", salt: "AQEBAQEBAQEBAQEBAQEBAQ==", value: null },
     ],
   });
-  assert.deepEqual(shredder.get(2), { index: 2, items: [] });
-  for (const index of [3, -1, 0.5, 2 ** 53]) assert.throws(() => shredder.get(index), notFound);
+  assert.equal(checkpoint, "of 4");
+  assert.deepEqual(events, [{
+    ...{ type: "commitment.opened", actor: "token:ci", plugin: "", data: { entry: 1 } },
+  }]);
+});
+
+Deno.test("Shredder.open() shows nothing, and records nothing, of an entry without", async () => {
+  const { shredder, events } = createWorld();
+  const nothing = { view: { index: 2, items: [] }, checkpoint: "newest" };
+  assert.deepEqual(await shredder.open(2, "token:ci"), nothing);
+  for (const index of [3, -1, 0.5, 2 ** 53]) {
+    await assert.rejects(() => shredder.open(index, "token:ci"), notFound);
+  }
+  assert.deepEqual(events, []);
+});
+
+Deno.test("Shredder.open() shows nothing that could not be recorded, nor what was deleted meanwhile", async () => {
+  const { shredder, disk, rows } = createWorld();
+  disk.fails = true;
+  await assert.rejects(() => shredder.open(1, "token:ci"), /too many wait/);
+  disk.fails = false;
+  const opened = shredder.open(1, "token:ci");
+  rows.delete(1);
+  assert.deepEqual((await opened).view.items, []);
 });
 
 Deno.test("Shredder.delete() records the deletion before it deletes, and covers it", async () => {
-  const { shredder, told, events } = createWorld();
+  const { shredder, told, events, rows } = createWorld();
   assert.deepEqual(await shredder.delete(1, "token:ci"), { deleted: 2, checkpoint: "of 4" });
   assert.deepEqual(told, ["recorded", "deleted"]);
   assert.deepEqual(events, [{
@@ -64,7 +87,7 @@ Deno.test("Shredder.delete() records the deletion before it deletes, and covers 
     plugin: "",
     data: { entry: 1, fields: ["inputCommitment", "outputCommitment"] },
   }]);
-  assert.deepEqual(shredder.get(1).items, []);
+  assert.equal(rows.has(1), false);
 });
 
 Deno.test("Shredder.delete() writes nothing where there is nothing to delete", async () => {
@@ -88,11 +111,11 @@ Deno.test("Shredder.delete() records once what many ask for at the same time", a
 });
 
 Deno.test("Shredder.delete() keeps what it could not record, for another try", async () => {
-  const { shredder, told, disk } = createWorld();
+  const { shredder, told, disk, rows } = createWorld();
   disk.fails = true;
   const tries = await Promise.allSettled([shredder.delete(1, "a"), shredder.delete(1, "b")]);
   assert.deepEqual(tries.map(({ status }) => status), ["rejected", "rejected"]);
-  assert.deepEqual([told, shredder.get(1).items.length], [[], 2]);
+  assert.deepEqual([told, rows.get(1)?.length], [[], 2]);
   disk.fails = false;
   assert.equal((await shredder.delete(1, "token:ci")).deleted, 2);
 });

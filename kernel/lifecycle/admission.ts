@@ -1,8 +1,8 @@
 /**
  * Admission: how the package in a plugin's folder becomes what its next cell runs.
  *
- * A package is read at the kernel's start, at an operator's `load`, and with `--dev` at each start of its cell. What
- * cannot be had as it asks for is not run with less: the reason is kept, and shown.
+ * A package is read at the kernel's start, at an operator's `load`, and with `--dev` at each start of its cell.
+ * What cannot be had as it asks for is not run with less: the reason is kept, and shown.
  *
  * @module
  */
@@ -38,7 +38,9 @@ export class Admission {
       return await this.grants.tellFound({ id, name: id, release: undefined });
     }
     await this.#recordAdmission(scanned);
-    if (installed.desired === "unloaded") return;
+    if (installed.desired === "unloaded") {
+      return await this.grants.tellFound({ id, name: nameOfPackage(scanned), release: undefined });
+    }
     await this.#load(installed, scanned, (granted) => this.grants.tellFound(granted));
     await this.quarantines.settle(installed, "kernel");
   }
@@ -73,7 +75,10 @@ export class Admission {
     await this.deps.ledger.append({ ...failedEvent(release), actor: "kernel", plugin: name });
   }
 
-  /** An error where its grants cannot be given, or its tier is not to be had: nothing runs with less than it asks for. */
+  /**
+   * An error where its grants cannot be given, or its tier is not to be had: nothing runs with less than it
+   * asks for.
+   */
   #releaseOf(id: string, scanned: AdmittedPlugin): Release | ProblemError {
     try {
       const release = makeRelease(scanned, this.grants.operatorOf(id), this.deps);
@@ -105,7 +110,8 @@ export class Admission {
       installed.scanned = { ...scanned, id };
       installed.scannedAtMs = deps.nowMs();
       await this.#recordRejection(scanned);
-      await this.grants.tell({ id, name: id, release: undefined }, this.grants.operatorOf(id), actor);
+      const nothing = { id, name: id, release: undefined };
+      await this.grants.inTurn(id, () => this.grants.tell(nothing, this.grants.operatorOf(id), actor));
       throw scanned.error;
     }
     if (scanned.manifest.id !== installed.id) {
@@ -131,16 +137,23 @@ export class Admission {
 
   /** In `--dev`: what stands in the plugin's folder now. */
   async readAgain(installed: Installed<SupervisedCell>, given: Release): Promise<Release> {
+    return await this.grants.inTurn(installed.id, () => this.#readAgain(installed, given));
+  }
+
+  async #readAgain(installed: Installed<SupervisedCell>, given: Release): Promise<Release> {
     const { id } = installed;
     const scanned = await this.deps.readPackage(installed.folder);
-    if (scanned.kind === "admitted" && (scanned.digest === given.digest || scanned.manifest.id !== id)) {
-      return given;
+    if (scanned.kind === "admitted") {
+      // After a package that was rejected, and whose grants were taken, the same one is given them again.
+      const isGiven = scanned.digest === given.digest && installed.scanned.kind === "admitted";
+      if (isGiven || scanned.manifest.id !== id) return installed.plugin.release ?? given;
     }
     await this.#found.tell(scanned);
     installed.scanned = scanned.kind === "admitted" ? scanned : { ...scanned, id };
     installed.scannedAtMs = this.deps.nowMs();
     if (scanned.kind === "rejected") {
       await this.#recordRejection(scanned);
+      await this.grants.tellFound({ id, name: id, release: undefined });
       throw scanned.error;
     }
     await this.#recordAdmission(scanned);

@@ -1,6 +1,6 @@
 /**
- * Found folders: each plugin's folder has an entry when it is there for the first time, or with other bytes, whatever
- * becomes of its package then.
+ * Found folders: each plugin's folder has an entry when it is there for the first time, or with other bytes,
+ * whatever becomes of its package then.
  *
  * A package that cannot be read whole has no digest: it is known by what is wrong with it.
  *

@@ -2,11 +2,12 @@
  * The ledger entries of grants: whatever comes into force or goes out of it has one, with who did it.
  *
  * Grants change by an operator's order, and between two lives of the kernel: by `airlock.jsonc`, by another
- * package in a plugin's folder, by a package that cannot be had any more. The store keeps what the ledger was told
- * last; the difference is told before the grants can be used.
+ * package in a plugin's folder, by a package that cannot be had any more. The store keeps what the ledger was
+ * told last; the difference is told before the grants can be used.
  *
- * What a crash leaves: a row that is pending. The ledger then says what it said before, or what was being told. The
- * next entries are right after either: a scope may be given that the ledger has as given, and the same with taken.
+ * What a crash leaves: a row that is pending. The ledger then says what it said before, or what was being told.
+ * The next entries are right after either: a scope may be given that the ledger has as given, and the same with
+ * taken.
  *
  * @module
  */
@@ -28,7 +29,20 @@ export interface Granted {
 }
 
 export class GrantEntries {
+  /** By plugin, the last one who changes its grants; those of installed plugins, and as many at most. */
+  readonly #turns = new Map<string, Promise<unknown>>();
+
   constructor(private readonly deps: Deps) {}
+
+  /**
+   * Changes the grants of one plugin at a time: what was told last is what is in force. An order does, and with
+   * `--dev` the start of a cell by a call.
+   */
+  inTurn<T>(id: string, work: () => Promise<T>): Promise<T> {
+    const done = (this.#turns.get(id) ?? Promise.resolve()).then(work);
+    this.#turns.set(id, done.catch(() => {})); // whoever asked for it is told
+    return done;
+  }
 
   /** A grant set through the API replaces what the configuration says. */
   operatorOf(id: string): OperatorGrants | undefined {

@@ -1,6 +1,7 @@
-import { deepEqual, equal, rejects } from "node:assert/strict";
+import { deepEqual, equal, ok, rejects } from "node:assert/strict";
 import { configSchema } from "../../schemas/config.ts";
 import type { Ledger, LedgerEventInput } from "../ledger/ledger.ts";
+import { prepareEvent } from "../ledger/event.ts";
 import { openStore } from "../store/store.ts";
 import { GrantEntries } from "./grant_entries.ts";
 import type { Release } from "./release.ts";
@@ -99,6 +100,23 @@ Deno.test("GrantEntries takes what a plugin had whose folder is gone, once", asy
     deepEqual(world.told(), expected);
   }
   deepEqual(world.store.grantsTold.list(), []);
+});
+
+// Both grants are as large as one may be, and the ledger may have been told of either.
+Deno.test("GrantEntries takes what two grants had, of which one could not be written", async () => {
+  using world = createWorld();
+  const scopes = (folder: string) => Array.from({ length: 256 }, (_, index) => `/${folder}/${index}`);
+  await world.live().order(scopes("a"));
+  world.disk.isBroken = true;
+  await rejects(world.live().order(scopes("b")), /the disk is broken/);
+  world.disk.isBroken = false;
+  world.told();
+  await world.live().found(undefined);
+  const [event] = world.events;
+  ok(event?.type === "grant.taken");
+  equal(event.data.granted.read?.length, 512);
+  const tools = { nowMs: () => 0, nextSalt: () => new Uint8Array(16), valueBytesMax: 0 };
+  ok(prepareEvent(event, tools).text.length < 65_535);
 });
 
 // The entries may have reached the disk before the crash, or not: the sum of all entries is right in both.

@@ -1,5 +1,6 @@
 /**
- * The health watch asks one cell's plugin at an interval whether it is well, by the plugin's own `health` function.
+ * The health watch asks one cell's plugin at an interval whether it is well, by the plugin's own `health`
+ * function.
  *
  * A check that ran out of time while calls are under way says nothing: a plugin that computes is busy, and the
  * calls' own deadlines judge them. One check at a time; asking does not count as use of the plugin.

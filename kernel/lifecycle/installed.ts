@@ -23,13 +23,15 @@ export interface Installed<Cell extends SupervisedCell> {
   scannedAtMs: number;
   enabled: boolean;
   desired: DesiredState;
+  /** The entry of the breaker's last change: with it all before it are in the ledger. */
+  breakerTold: Promise<unknown>;
   /** Why there is nothing to run, although the package was admitted. */
   fault: { readonly error: ProblemError; readonly atMs: number } | undefined;
 }
 
 /**
- * `id@version`, as it stands in the ledger. A package that was never admitted is named only if its manifest names
- * it: its id here may be made from its folder's name, which anybody may have chosen.
+ * `id@version`, as it stands in the ledger. A package that was never admitted is named only if its manifest
+ * names it: its id here may be made from its folder's name, which anybody may have chosen.
  */
 export function nameInLedger({ plugin, scanned }: Installed<SupervisedCell>): string {
   if (plugin.release !== undefined) return plugin.name;
@@ -49,7 +51,9 @@ export function checkCallable(installed: Installed<SupervisedCell>): Manifest {
   return manifest;
 }
 
-/** Throws why not even an operator can start it: unlike a call, that may follow any failure but a quarantine. */
+/**
+ * Throws why not even an operator can start it: unlike a call, that may follow any failure but a quarantine.
+ */
 export function checkStartable(
   { id, plugin, scanned, enabled, desired, fault }: Installed<SupervisedCell>,
 ): Manifest {

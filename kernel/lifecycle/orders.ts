@@ -4,8 +4,8 @@
  * Orders of one plugin are carried out one at a time. A choice is durable before it is carried out, and in the
  * ledger before it is answered.
  *
- * - `start` and `load` of a quarantined plugin are refused, and change no choice: `reset` is the order for that, or `unload` and `load`
- *   once its files were mended.
+ * - `start` and `load` of a quarantined plugin are refused, and change no choice: `reset` is the order for
+ *   that, or `unload` and `load` once its files were mended.
  * - `suspend` needs a cell: a plugin that is asleep uses no CPU as it is, and a call would have to wake it only
  *   to be frozen.
  *
@@ -62,8 +62,7 @@ export class Orders<Cell extends SupervisedCell> {
   }
 
   async act(installed: Installed<Cell>, verb: LifecycleVerb, actor: string): Promise<void> {
-    await installed.plugin.inOrder(async () => {
-      this.checkOpen();
+    await this.#inOrder(installed, async () => {
       await this.#recordOrder(installed, verb, actor);
       await this.#carryOut(installed, verb, actor);
       bringUp(installed);
@@ -71,20 +70,12 @@ export class Orders<Cell extends SupervisedCell> {
   }
 
   async setGrants(installed: Installed<Cell>, operator: OperatorGrants, actor: string): Promise<void> {
-    await installed.plugin.inOrder(async () => {
-      this.checkOpen();
-      const { id, scanned, plugin } = installed;
-      if (scanned.kind === "rejected") throw scanned.error;
-      const release = makeRelease(scanned, operator, this.deps);
-      checkIsolation(release);
-      await this.#checkPaths(id, release);
-      await this.#recordOrder(installed, "grant", actor);
-      // The entries first: after a crash between the two the next start tells that the grants are the old ones.
-      await this.parts.grants.tell({ id, name: nameInLedger(installed), release }, operator, actor);
-      this.deps.store.grants.set({ plugin: id, grants: operator, setBy: actor, setAtMs: this.deps.nowMs() });
-      // The cell that runs has the permissions it was started with: it goes. A call that comes meanwhile
-      // starts the next one, so the new grants are in force before the old cell has ended.
-      if (plugin.state !== "unloaded") plugin.revise(release);
+    await this.#inOrder(installed, async () => {
+      const { plugin } = installed;
+      const release = await this.parts.grants.inTurn(
+        installed.id,
+        () => this.#changeGrants(installed, operator, actor),
+      );
       await plugin.stop("reload", actor);
       installed.fault = undefined;
       if (plugin.state === "unloaded" && installed.desired !== "unloaded") {
@@ -93,6 +84,34 @@ export class Orders<Cell extends SupervisedCell> {
       }
       bringUp(installed);
     });
+  }
+
+  /** The order's own entries are in the ledger when it resolves, that of a breaker it closed too. */
+  async #inOrder(installed: Installed<Cell>, work: () => Promise<void>): Promise<void> {
+    await installed.plugin.inOrder(async () => {
+      this.checkOpen();
+      // What a call before it could not have recorded is not held against the order.
+      installed.breakerTold = Promise.resolve();
+      await work();
+      await installed.breakerTold;
+    });
+  }
+
+  async #changeGrants(installed: Installed<Cell>, operator: OperatorGrants, actor: string): Promise<Release> {
+    const { id, scanned, plugin, desired } = installed;
+    if (scanned.kind === "rejected") throw scanned.error;
+    const release = makeRelease(scanned, operator, this.deps);
+    checkIsolation(release);
+    await this.#checkPaths(id, release);
+    await this.#recordOrder(installed, "grant", actor);
+    // The entries first: after a crash between the two the next start tells that the grants are the old ones.
+    const told = desired === "unloaded" ? undefined : release;
+    await this.parts.grants.tell({ id, name: nameInLedger(installed), release: told }, operator, actor);
+    this.deps.store.grants.set({ plugin: id, grants: operator, setBy: actor, setAtMs: this.deps.nowMs() });
+    // The cell that runs has the permissions it was started with: it goes. A call that comes meanwhile
+    // starts the next one, so the new grants are in force before the old cell has ended.
+    if (plugin.state !== "unloaded") plugin.revise(release);
+    return release;
   }
 
   async #recordOrder(
@@ -128,6 +147,7 @@ export class Orders<Cell extends SupervisedCell> {
         this.#choose(installed, { desired: "unloaded" });
         await plugin.stop("operator", actor);
         if (plugin.state === "unloaded") return;
+        await this.#takeGrants(installed, actor);
         await this.deps.ledger.append({ type: "plugin.unloaded", actor, plugin: plugin.name, data: {} });
         return plugin.unload();
       case "enable":
@@ -138,6 +158,12 @@ export class Orders<Cell extends SupervisedCell> {
         plugin.reset();
         return installed.breaker.reset();
     }
+  }
+
+  /** Nothing of it can start any more. */
+  async #takeGrants({ id, plugin: { name } }: Installed<Cell>, actor: string): Promise<void> {
+    const { grants } = this.parts;
+    await grants.tell({ id, name, release: undefined }, grants.operatorOf(id), actor);
   }
 
   async #start(installed: Installed<Cell>, verb: "load" | "start", actor: string): Promise<void> {

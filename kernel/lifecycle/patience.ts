@@ -1,8 +1,8 @@
 /**
  * Patience: how long a call waits for its plugin, all its waits together.
  *
- * A call may wait for a cell to end, for a pause to be over and for an operator to resume; it has one deadline for
- * the sum of these.
+ * A call may wait for a cell to end, for a pause to be over and for an operator to resume; it has one deadline
+ * for the sum of these.
  *
  * @module
  */
@@ -35,9 +35,10 @@ export class Patience implements Disposable {
   }
 
   /**
-   * Waits until `event` settles, and for what becomes of it. Rejects with CANCELLED when the caller went away, with QUEUE_FULL when the time is
-   * over: like a call that waited too long in line, it can be made again. `state` says what was waited for.
-   * `event` must come to an end by itself: it keeps what waits for it, also those who gave up.
+   * Waits until `event` settles, and for what becomes of it. Rejects with CANCELLED when the caller went away,
+   * with QUEUE_FULL when the time is over: like a call that waited too long in line, it can be made again.
+   * `state` says what was waited for. `event` must come to an end by itself: it keeps what waits for it, also
+   * those who gave up.
    */
   async until<T>(event: Promise<T>, state: () => string): Promise<T> {
     const done = event.then((value) => ({ value }));

@@ -4,9 +4,9 @@
  * The state changes in one place, by the transition table. What an operator asks for is done one thing at
  * a time; a call that needs the cell waits for the start that is under way and never begins a second one.
  *
- * An end of the cell that nobody asked for, and a start that failed, are failures: `recovery.ts` says what becomes
- * of the plugin. While a restart is due, and while the plugin is suspended, calls wait, each with its own deadline.
- * A suspension is of the cell and ends with it.
+ * An end of the cell that nobody asked for, and a start that failed, are failures: `recovery.ts` says what
+ * becomes of the plugin. While a restart is due, and while the plugin is suspended, calls wait, each with its
+ * own deadline. A suspension is of the cell and ends with it.
  *
  * Invariants:
  * - at most one cell is alive for a plugin, so two never share its data folder;
@@ -152,8 +152,8 @@ export class Plugin<Cell extends SupervisedCell> {
   }
 
   /**
-   * The cell, at once when it is awake, else when it has started. Rejects with ProblemError. Waits for a restart
-   * that is due, and for a suspended plugin to be resumed: `limits.wallMs` unless `wait` says how long.
+   * The cell, at once when it is awake, else when it has started. Rejects with ProblemError. Waits for a
+   * restart that is due, and for a suspended plugin to be resumed: `limits.wallMs` unless `wait` says how long.
    */
   awake(wait: Wait = {}): Cell | Promise<Cell> {
     this.touch();
@@ -286,7 +286,7 @@ export class Plugin<Cell extends SupervisedCell> {
     return this.#starting = starting;
   }
 
-  /** Its turn has come. It may have been stopped or started meanwhile, also while a failure was being recorded. */
+  /** Its turn has come. It may have been stopped or started meanwhile, or while a failure was recorded. */
   async #startInTurn(isDue: () => boolean): Promise<void> {
     await this.#startSettled();
     if (!isDue() || this.#state !== "loaded" && this.#state !== "error") return;

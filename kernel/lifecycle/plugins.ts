@@ -160,6 +160,7 @@ export class Plugins<Cell extends SupervisedCell> {
       scannedAtMs: this.deps.nowMs(),
       enabled: row?.enabled ?? true,
       desired: row?.desired ?? "on-demand",
+      breakerTold: Promise.resolve(),
       fault: undefined,
     };
     this.#installed.set(id, installed);
@@ -183,7 +184,9 @@ export class Plugins<Cell extends SupervisedCell> {
       onChange: (state) => {
         metrics.breakerChanged({ plugin: id, state });
         const plugin = this.nameOf(id);
-        track(ledger.append({ type: "breaker.changed", actor: "kernel", plugin, data: { state } }));
+        const told = ledger.append({ type: "breaker.changed", actor: "kernel", plugin, data: { state } });
+        track(told);
+        this.find(id).breakerTold = told;
       },
     });
   }

@@ -1,12 +1,12 @@
 /**
  * Quarantines, as they outlive an unloaded package and the kernel.
  *
- * A quarantine is of a package: it is found again with the same files, and lifted when other ones are taken on, for
- * what was mended is not what failed. With `--dev` none is begun and none is found again.
+ * A quarantine is of a package: it is found again with the same files, and lifted when other ones are taken on,
+ * for what was mended is not what failed. With `--dev` none is begun and none is found again.
  *
- * What a crash leaves: a row without its entry in the ledger, which the next start writes; or an entry of a reset
- * whose row stands still. Then the plugin is quarantined still, and the reset is to be given again; one of other
- * files is given again by the next start.
+ * What a crash leaves: a row without its entry in the ledger, which the next start writes; or an entry of a
+ * reset whose row stands still. Then the plugin is quarantined still, and the reset is to be given again; one
+ * of other files is given again by the next start.
  *
  * @module
  */

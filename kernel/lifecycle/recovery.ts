@@ -1,9 +1,9 @@
 /**
- * Recovery: what becomes of one plugin after a failure. It is started again in its turn, it waits for an operator,
- * or it is quarantined.
+ * Recovery: what becomes of one plugin after a failure. It is started again in its turn, it waits for an
+ * operator, or it is quarantined.
  *
- * `restart_policy.ts` judges, `restart_queue.ts` says whose turn it is; here stands what came of it, so that calls
- * are told, or wait.
+ * `restart_policy.ts` judges, `restart_queue.ts` says whose turn it is; here stands what came of it, so that
+ * calls are told, or wait.
  *
  * Invariants:
  * - at most one restart is due for a plugin;
@@ -70,8 +70,8 @@ export class Recovery {
   }
 
   /**
-   * Takes note of a failure; says whether the plugin is given up, and its quarantine is then durable. `livedMs` is
-   * how long its cell had lived, 0 where none started.
+   * Takes note of a failure; says whether the plugin is given up, and its quarantine is then durable. `livedMs`
+   * is how long its cell had lived, 0 where none started.
    */
   isGivenUp(
     { cause: error, isCallsDoing }: Pick<CellEnd, "cause" | "isCallsDoing">,
@@ -106,7 +106,9 @@ export class Recovery {
     }
   }
 
-  /** Takes up a quarantine that was begun in an earlier life of the kernel, or before the plugin was unloaded. */
+  /**
+   * Takes up a quarantine that was begun in an earlier life of the kernel, or before the plugin was unloaded.
+   */
   restore(quarantine: Quarantine): void {
     const { code, reason, atMs } = quarantine;
     this.lastFault = { error: new ProblemError(code, reason), atMs };

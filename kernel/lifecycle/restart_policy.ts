@@ -3,11 +3,12 @@
  *
  * Such an end is a **failure**. Failures within the manifest's window are counted; when there are as many as
  * `restart.max` (at least one), the plugin is given up and quarantined. Before that the kernel starts it again
- * after a pause, or leaves it to an operator where the manifest says `never`. `on-failure` and `always` are the same here: a cell that ends by itself has failed, whatever its exit
- * code.
+ * after a pause, or leaves it to an operator where the manifest says `never`. `on-failure` and `always` are the
+ * same here: a cell that ends by itself has failed, whatever its exit code.
  *
- * The pause doubles with each failure in a row, whatever the window: a manifest is the plugin's word, and must not
- * be able to ask for a crash loop without a pause. A cell that lived as long as the longest pause ends the row.
+ * The pause doubles with each failure in a row, whatever the window: a manifest is the plugin's word, and must
+ * not be able to ask for a crash loop without a pause. A cell that lived as long as the longest pause ends the
+ * row.
  *
  * A fault that is Airlock's own has its pause, and is not counted.
  *

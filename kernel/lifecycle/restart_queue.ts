@@ -1,15 +1,16 @@
 /**
  * The restart queue: who of the plugins that failed is started again, and when.
  *
- * After a fault of the machine many plugins are due at once, and starting them all would take the CPU from those
- * that work. So at most `restartsMax` are under way; those that are due and wait go critical ones first, then by
- * the time they were due.
+ * After a fault of the machine many plugins are due at once, and starting them all would take the CPU from
+ * those that work. So at most `restartsMax` are under way; those that are due and wait go critical ones first,
+ * then by the time they were due.
  *
  * Invariants:
  * - at most `restartsMax` are under way, and a place is free again however its restart ended;
  * - what was cancelled does not run.
  *
- * Pure but for the injected clock and timers. It holds at most one entry for each plugin: its owner sees to that.
+ * Pure but for the injected clock and timers. It holds at most one entry for each plugin: its owner sees to
+ * that.
  *
  * @module
  */
@@ -35,7 +36,10 @@ export class RestartQueue {
     return this.#underWay;
   }
 
-  /** Returns what takes it out again; that does nothing once it runs. `undefined` where it is closed: nothing runs. */
+  /**
+   * Returns what takes it out again; that does nothing once it runs. `undefined` where it is closed: nothing
+   * runs.
+   */
   add(restart: Restart): (() => void) | undefined {
     if (this.#isClosed) return undefined;
     this.#waiting.add(restart);

@@ -15,7 +15,10 @@ export interface CellEnd {
   /** Calls that were under way. */
   readonly calls: number;
   readonly by: "killed" | "stopped" | "crashed";
-  /** Calls under way were its cause, and were told so: the breaker judges that, and no plugin is given up for it. */
+  /**
+   * Calls under way were its cause, and were told so: the breaker judges that, and no plugin is given up for
+   * it.
+   */
   readonly isCallsDoing: boolean;
 }
 

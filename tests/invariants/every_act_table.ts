@@ -1,6 +1,7 @@
 /**
- * Every act of the kernel, and the types of the entries that tell of it: in order, as a test does them one after
- * the other. What has no `run` happens by itself when Airlock is stopped, and started with other settings.
+ * Every act of the kernel, and the types of the entries that tell of it: in order, as a test does them one
+ * after the other. What has no `run` happens by itself when Airlock is stopped, and started with other
+ * settings.
  *
  * @module
  */
@@ -18,7 +19,6 @@ export const shownElsewhere: Partial<Record<LedgerEventType, string>> = {
   "ledger.recovered": "kernel/ledger/ledger_test.ts: a crash left bytes that had to be cut",
   "ledger.rotated": "kernel/ledger/: an administrator has another key sign",
   "ledger.retired": "kernel/ledger/: an administrator has the older key sign no more",
-  "commitment.deleted": "kernel/api/: an administrator deletes what opens a commitment",
 };
 
 const mod = `
@@ -52,6 +52,11 @@ export const configOfTable = {
 
 const call = (action: string, plugin = "acting") => (airlock: Airlock) => airlock.invoke(plugin, action);
 const order = (verb: string) => (airlock: Airlock) => airlock.request("POST", `/v1/plugins/acting/${verb}`);
+/** Of the newest call. */
+const openings = (method: "GET" | "DELETE") => async (airlock: Airlock) => {
+  const accepted = (await airlock.records()).findLast(({ type }) => type === "call.accepted");
+  return await airlock.request(method, `/v1/ledger/commitments/${accepted?.seq}`);
+};
 const grant = (read: string[]) => (airlock: Airlock) =>
   airlock.request("PUT", "/v1/plugins/acting/grants", { read });
 
@@ -80,6 +85,8 @@ export const acts: readonly Act[] = [
   },
   { act: "a call", entries: ["call.accepted", "plugin.started", "call.completed"], run: call("run") },
   { act: "a call that fails", entries: ["call.accepted", "call.failed"], run: call("fail") },
+  { act: "what opens a commitment is shown", entries: ["commitment.opened"], run: openings("GET") },
+  { act: "what opens a commitment is deleted", entries: ["commitment.deleted"], run: openings("DELETE") },
   { act: "a call of no action", entries: ["call.refused"], run: call("none") },
   { act: "a request that is refused", entries: ["request.refused"], run: order("dance") },
   {
@@ -104,8 +111,16 @@ export const acts: readonly Act[] = [
   { act: "an order that repeats one", entries: ["plugin.ordered"], run: order("disable") },
   { act: "an order that is refused", entries: ["plugin.ordered", "request.refused"], run: order("start") },
   { act: "an order to enable", entries: ["plugin.ordered", "plugin.enabled"], run: order("enable") },
-  { act: "an order to unload", entries: ["plugin.ordered", "plugin.unloaded"], run: order("unload") },
-  { act: "an order to load", entries: ["plugin.ordered", "plugin.loaded"], run: order("load") },
+  {
+    act: "an order to unload",
+    entries: ["plugin.ordered", "grant.taken", "plugin.unloaded"],
+    run: order("unload"),
+  },
+  {
+    act: "an order to load",
+    entries: ["plugin.ordered", "grant.given", "plugin.loaded"],
+    run: order("load"),
+  },
   { act: "a cell that goes over a limit", entries: ["plugin.killed", "call.failed"], run: call("loop") },
   {
     act: "a cell that ends unasked, and is started again",

@@ -1,6 +1,9 @@
 /**
  * Invariant: no text that a plugin or a caller chose stands in the ledger, but as a salted commitment.
  *
+ * What a package chooses from a narrow grammar does (see `schemas/ledger_event.ts`): its id and version, the
+ * names of its actions, and the public hosts that it is granted by default.
+ *
  * @module
  */
 import { createHash } from "node:crypto";
@@ -8,6 +11,8 @@ import { deepEqual, equal, ok } from "node:assert/strict";
 import { Airlock, manifest, until } from "../support/airlock.ts";
 
 const canary = "canaryc0ffee";
+/** The one place where text of a plugin's own may stand in clear: who audits must see what it may reach. */
+const publicHost = "plugins-own-choice.airlock-canary.dev:443";
 const input = JSON.stringify({ text: canary });
 
 const actions = {
@@ -31,7 +36,15 @@ const plugins = {
   talker: {
     "plugin.jsonc": manifest("talker", {
       ...{ actions, ...texts, homepage: `https://${canary}.example/` },
-      capabilities: { read: ["*", `/${canary}`], env: [`${canary}_*`] },
+      capabilities: {
+        net: [
+          publicHost,
+          `${canary}.internal:443`,
+          `*.${canary}.dev:443`,
+          `${canary}.dev`,
+        ],
+        ...{ read: ["*", `/${canary}`], env: [`${canary}_*`] },
+      },
       restart: { max: 2 },
     }),
     "mod.ts": mod,
@@ -109,6 +122,13 @@ Deno.test("no text that a plugin or a caller chose stands in the ledger", async 
   for (const type of ["plugin.rejected", "plugin.failed", "call.refused", "request.refused", "call.failed"]) {
     ok(types.has(type), type);
   }
+  // A public host that its manifest names: granted by default, and told as it is granted.
+  const lines: { type: string; data: { granted?: { net?: string[] } } }[] = log.trimEnd().split("\n").map((
+    line,
+  ) => JSON.parse(line));
+  const told = lines.filter(({ data }) => data.granted?.net?.includes(publicHost)).map(({ type }) => type);
+  deepEqual(new Set(told), new Set(["grant.given", "plugin.started"]));
+  equal(log.split(publicHost).length - 1, told.length, "and nowhere else");
   deepEqual(traces().filter((trace) => log.toLowerCase().includes(trace.toLowerCase())), []);
   // It was there to be found: the plugin's log has it, and what opens the commitments.
   const { body } = await airlock.request<{ items: unknown[] }>("GET", "/v1/plugins/talker/logs");

@@ -1,6 +1,6 @@
 /**
- * The ledger as its API shows it: every write of the OpenAPI document answers with a checkpoint that covers what
- * it did, and every proof, tile and bundle can be checked by whoever holds the key.
+ * The ledger as its API shows it: every write of the OpenAPI document answers with a checkpoint that covers
+ * what it did, and every proof, tile and bundle can be checked by whoever holds the key.
  *
  * @module
  */
@@ -29,6 +29,7 @@ const plugins = {
         async *breaks() { yield "one"; throw new Error("no"); },
       };`,
   },
+  failing: { "plugin.jsonc": manifest("failing"), "mod.ts": `throw new Error("no");` },
 };
 
 /** The checkpoint of a note in base64, if one of the ledger's keys signed it. */
@@ -67,11 +68,12 @@ interface Write {
 }
 
 const verb = (name: string) => `POST /v1/plugins/{id}/${name}`;
-const order = (name: string): Write => ({
+/** An order, and the entry of what it did. */
+const order = (name: string, entry: string): Write => ({
   operation: verb(name),
   path: `/v1/plugins/acting/${name}`,
   status: 200,
-  entry: "plugin.ordered",
+  entry,
 });
 const invoke = "POST /v1/plugins/{id}/actions/{action}";
 const call = (action: string, status: number, entry: string, more: Partial<Write> = {}): Write => ({
@@ -87,7 +89,8 @@ const shred = "DELETE /v1/ledger/commitments/{index}";
 
 /** Every write once at least, and the ways in which it is refused or fails. In this order. */
 const writes: readonly Write[] = [
-  order("load"),
+  order("unload", "plugin.unloaded"),
+  order("load", "plugin.loaded"),
   {
     operation: "PUT /v1/plugins/{id}/grants",
     path: "/v1/plugins/acting/grants",
@@ -102,9 +105,9 @@ const writes: readonly Write[] = [
     status: 422,
     entry: "request.refused",
   },
-  order("start"),
-  order("suspend"),
-  order("resume"),
+  order("start", "plugin.started"),
+  order("suspend", "plugin.suspended"),
+  order("resume", "plugin.resumed"),
   call("run", 200, "call.completed"),
   call("fail", 502, "call.failed"),
   call("none", 404, "call.refused"),
@@ -112,14 +115,17 @@ const writes: readonly Write[] = [
   call("words", 200, "call.completed", { headers: streaming }),
   call("breaks", 200, "call.failed", { headers: streaming }),
   call("fail", 502, "call.failed", { headers: streaming }),
-  order("stop"),
+  call("run", 503, "call.refused"), // its breaker has opened
+  order("reset", "breaker.changed"),
+  order("reset", "plugin.reset"),
+  order("stop", "plugin.stopped"),
   call("run", 409, "call.refused"),
-  order("reset"),
-  order("unload"),
-  order("disable"),
-  order("enable"),
-  { ...order("start"), role: "viewer", status: 403, entry: "request.refused" },
-  { ...order("start"), path: "/v1/plugins/none/start", status: 404, entry: "request.refused" },
+  order("disable", "plugin.disabled"),
+  order("disable", "plugin.ordered"),
+  order("enable", "plugin.enabled"),
+  { ...order("start", "request.refused"), role: "viewer", status: 403 },
+  { ...order("start", "request.refused"), path: "/v1/plugins/none/start", status: 404 },
+  { ...order("start", "request.refused"), path: "/v1/plugins/failing/start", status: 502 },
   { operation: "POST /v1/tokens", body: { name: "x", role: "viewer" }, status: 201, entry: "token.created" },
   { operation: "POST /v1/tokens", body: { name: "x" }, status: 422, entry: "request.refused" },
   { operation: "DELETE /v1/tokens/{id}", path: "/v1/tokens/TOKEN", status: 200, entry: "token.revoked" },
@@ -162,7 +168,7 @@ async function readOutcome(body: ReadableStream<Uint8Array> | null): Promise<str
 }
 
 Deno.test("every write that the OpenAPI document has answers with a checkpoint that covers its entry", async () => {
-  await using airlock = await Airlock.start({ plugins });
+  await using airlock = await Airlock.start({ plugins, config: { cells: { breakerFailures: 2 } } });
   deepEqual(new Set(writes.map(({ operation }) => operation)), new Set(await listWrites(airlock)));
   const { body: viewer } = await airlock.request<{ token: string; id: string }>("POST", "/v1/tokens", {
     name: "viewer",
@@ -312,7 +318,14 @@ Deno.test("shredded commitments are gone and every proof still holds", async () 
   await airlock.call("hello", "greet", { name: "Ada" });
   const index = await findEntry(airlock, "call.accepted", 0);
   const path = `/v1/ledger/commitments/${index}`;
-  const { body: before } = await airlock.request<{ items: { field: string; value: string }[] }>("GET", path);
+  const size = await readSize(airlock);
+  const { body: before, headers } = await airlock.request<{ items: { field: string; value: string }[] }>(
+    "GET",
+    path,
+  );
+  const opened = await findEntry(airlock, "commitment.opened", size);
+  const shown = openBase64(headers.get("airlock-checkpoint"), await readKeys(airlock));
+  ok(opened !== undefined && shown.size > opened, `${opened} in ${shown.size}`);
   deepEqual(before.items.map(({ field, value }) => [field, atob(value)]), [[
     "inputCommitment",
     '{"name":"Ada"}',

@@ -6,7 +6,8 @@
  */
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { generateKeyPairSync } from "node:crypto";
-import { createVerifier } from "../../kernel/ledger/signed_note.ts";
+import { signCheckpoint } from "../../kernel/ledger/checkpoint.ts";
+import { createSigner, createVerifier } from "../../kernel/ledger/signed_note.ts";
 import { Airlock, temporaryFolder, until } from "../support/airlock.ts";
 
 const command = [Deno.execPath(), "run", "--quiet", "-A", "--cached-only", "main.ts", "ledger"];
@@ -151,9 +152,26 @@ Deno.test("ledger verify names the first bad entry, and finds a cut tail with an
       new RegExp(`^first bad entry: ${first}$`, "m"),
     );
     const found = JSON.parse((await expectRun(1, ["verify", `${path}`, "--key", key, "--json"])).stdout);
-    deepEqual([found.verified, found.firstBadEntry], [false, first]);
+    deepEqual([found.verified, found.firstBadEntry, found.changedFrom], [false, first, null]);
     match(found.reason, /./);
   }
+  // Without tiles nothing says what the entries were of which two in a row were changed.
+  const both = rewritten.with(8, (lines[8] ?? "").replace(/"type":"[a-z]/, `"type":"z`));
+  await Deno.writeTextFile(`${changed}/${firstLog}`, both.join("\n"));
+  await Deno.remove(`${changed}/tiles`, { recursive: true });
+  const unsure = ["verify", changed ?? "", "--key", key];
+  const { stdout } = await expectRun(1, unsure);
+  match(
+    stdout,
+    /^NOT VERIFIED\nchanged: entry (\d+) or one after it\nreason: .*: entry \1 or one after it was changed$/m,
+  );
+  const found = JSON.parse((await expectRun(1, [...unsure, "--json"])).stdout);
+  deepEqual([found.verified, found.firstBadEntry, found.changedFrom <= 7], [false, null, true]);
+  // Nobody's checkpoint says nothing against an entry.
+  await Deno.writeTextFile(`${whole}/checkpoints.log`, "!!!!\n");
+  const other = await expectRun(1, ["verify", whole ?? "", "--key", key]);
+  match(other.stdout, /^NOT VERIFIED\nreason: line 1 of checkpoints\.log is not base64 of a text$/m);
+  await Deno.copyFile(`${cut}/checkpoints.log`, `${whole}/checkpoints.log`);
   const bundle = (await readText(airlock, "/v1/ledger/export")).replace('"hello@1.0.0"', '"hello@1.0.1"');
   await Deno.writeTextFile(`${folder}/bundle`, bundle);
   match((await expectRun(1, ["verify", `${folder}/bundle`, "--key", key])).stdout, /^first bad entry: \d+$/m);
@@ -170,9 +188,17 @@ Deno.test("ledger says what is wrong with a command and what cannot be read, by 
   await using folder = await temporaryFolder();
   const { path } = folder;
   await Deno.writeTextFile(`${path}/empty`, "");
+  await Deno.mkdir(`${path}/half/ledger`, { recursive: true });
+  const half = signCheckpoint({ origin: "x", size: 1, rootHash: "00".repeat(32) }, [
+    createSigner("x", generateKeyPairSync("ed25519").privateKey),
+  ]);
+  for (const name of ["checkpoint", "checkpoints.log"]) {
+    await Deno.writeTextFile(`${path}/half/ledger/${name}`, half);
+  }
   const rows: readonly [code: number, args: string[], message: RegExp][] = [
     [0, [], /^airlock ledger: .*\n[^]*Exit codes: /],
     [0, ["verify", "--help"], /--anchor CHECKPOINT/],
+    [0, ["show", "--help"], /--actor {5}kernel, config, or token:<id>/],
     [2, ["verfy"], /the commands are verify, keys and show/],
     [2, ["verify"], /no ledger is named/],
     [2, ["verify", path], /no --key/],
@@ -190,6 +216,11 @@ Deno.test("ledger says what is wrong with a command and what cannot be read, by 
     [3, ["verify", path, "--key", `${path}/none`], /Cannot read key file/],
     [3, ["verify", path, "--key", otherKey, "--anchor", `${path}/none`], /Cannot read anchor/],
     [3, ["keys", path], /it has no ledger/],
+    [
+      3,
+      ["keys", `${path}/half`],
+      /: log\/ is gone: a whole ledger has checkpoint, checkpoints\.log and log\/$/m,
+    ],
     [3, ["keys"], /Cannot read ledger ".\/data"/],
     [3, ["show"], /Cannot read token file ".\/data\/admin.token": it is not there; give /],
     [3, ["show", "--token-file", `${path}/none`], /AIRLOCK_TOKEN/],
