@@ -117,8 +117,9 @@ export class EntryClient {
     if (status === 429 || status >= 500) {
       return new KernelAwayError(`${subject} ${detail ?? `it answers ${status}`}; try again`);
     }
+    const state = detail ?? `it answers ${status}, as no Airlock does`;
     return new UnreadableError(
-      `${subject} ${detail ?? `it answers ${status}, as no Airlock does; look at --url`}`,
+      `${subject} ${state}${detail === undefined || status === 404 ? "; look at --url" : ""}`,
     );
   }
 

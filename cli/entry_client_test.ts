@@ -83,6 +83,7 @@ Deno.test("EntryClient says what to do, and tells a kernel that is away from one
     [problem(401, "UNAUTHENTICATED"), /give its own, DATA\/admin.token, as --token-file/, false],
     [problem(403, "FORBIDDEN"), /one with the role viewer may/, false],
     [problem(422, "INPUT_INVALID"), /Cannot read: no/, false],
+    [problem(404, "NOT_FOUND"), /Cannot read: no; look at --url$/, false],
     [problem(503, "NOT_READY"), /Cannot read: no; try again/, true],
     [
       () => new Response("", { status: 302, headers: { location: "http://elsewhere/" } }),

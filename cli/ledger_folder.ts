@@ -11,11 +11,17 @@ const parts = ["log", "checkpoint", "checkpoints.log"] as const;
 
 /** Throws {@linkcode UnreadableError}. */
 export async function findLedgerFolder(path: string): Promise<string> {
+  const found: string[] = [];
   for (const folder of [join(path, "ledger"), path]) {
-    for (const part of parts) {
-      if (await exists(join(folder, part))) return folder;
-    }
+    const areThere = await Promise.all(parts.map((part) => exists(join(folder, part))));
+    if (areThere.includes(true)) found.push(folder);
   }
+  const [folder, other] = found;
+  if (other !== undefined) {
+    const state = `there is one in "${folder}" too: move one of them away`;
+    throw new UnreadableError(`Cannot read ledger "${path}": ${state}`);
+  }
+  if (folder !== undefined) return folder;
   const state = "it has no ledger; give the data folder of an Airlock (serve --data), or ledger/ in it";
   throw new UnreadableError(`Cannot read ledger "${path}": ${state}`);
 }

@@ -26,7 +26,7 @@ export const ledgerHelp = `airlock ledger: what happened, and whether the log of
       Entries of a running kernel; --json prints the stored lines.
       --type      call.accepted, or call.* for all that begin so; repeated, any of them
       --plugin    id, or id@version
-      --actor     kernel, token:admin, ...
+      --actor     kernel, config, or token:<id>
       --since, --until   from then on, and before then: 2026-11-20T10:00:00Z
       --after     entries above that index        --limit   at most so many
       --follow    goes on, over restarts of the kernel, until Ctrl-C

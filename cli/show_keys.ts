@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { LedgerInvalidError } from "../kernel/ledger/ledger_invalid_error.ts";
 import { readLedgerKeys } from "../kernel/ledger/verify_folder.ts";
 import { parseCommandLine } from "./command_line.ts";
 import { findLedgerFolder } from "./ledger_folder.ts";
@@ -34,9 +33,6 @@ async function readKeys(folder: string) {
     return await readLedgerKeys(folder);
   } catch (cause) {
     const state = cause instanceof Error ? cause.message : String(cause);
-    const index = cause instanceof LedgerInvalidError && cause.index !== undefined
-      ? ` (entry ${cause.index})`
-      : "";
-    throw new UnreadableError(`Cannot read the keys of "${folder}": ${state}${index}`, { cause });
+    throw new UnreadableError(`Cannot read the keys of "${folder}": ${state}`, { cause });
   }
 }

@@ -51,7 +51,8 @@ async function find(path: string, options: Options): Promise<Finding> {
     return { isVerified: true, kind: "bundle", result: await verifyBundle(stream, options) };
   } catch (error) {
     if (error instanceof LedgerInvalidError) {
-      return { isVerified: false, reason: error.message, firstBadEntry: error.index };
+      const { message: reason, index, isExact } = error;
+      return { isVerified: false, reason, ...(isExact ? { firstBadEntry: index } : { changedFrom: index }) };
     }
     if (error instanceof UnreadableError) throw error;
     const state = error instanceof Error ? error.message : String(error);

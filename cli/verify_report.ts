@@ -11,24 +11,34 @@ import type { Verified } from "../kernel/ledger/verify_folder.ts";
 export type Finding =
   | { readonly isVerified: true; readonly kind: "ledger"; readonly result: Verified }
   | { readonly isVerified: true; readonly kind: "bundle"; readonly result: VerifiedBundle }
-  | { readonly isVerified: false; readonly reason: string; readonly firstBadEntry: number | undefined };
+  | {
+    readonly isVerified: false;
+    readonly reason: string;
+    /** One of the two, where an entry can be named: the first bad one, or one before it. */
+    readonly firstBadEntry?: number | undefined;
+    readonly changedFrom?: number | undefined;
+  };
 
 /** One JSON object, in one line. */
 export function formatFindingJson(finding: Finding): string {
   if (!finding.isVerified) {
-    const { reason, firstBadEntry = null } = finding;
-    return JSON.stringify({ verified: false, firstBadEntry, reason });
+    const { reason, firstBadEntry = null, changedFrom = null } = finding;
+    return JSON.stringify({ verified: false, firstBadEntry, changedFrom, reason });
   }
   const { kind, result } = finding;
-  return JSON.stringify({ verified: true, firstBadEntry: null, reason: null, kind, ...result });
+  return JSON.stringify({
+    ...{ verified: true, firstBadEntry: null, changedFrom: null, reason: null },
+    ...{ kind, ...result },
+  });
 }
 
 export function formatFinding(finding: Finding): string[] {
   if (!finding.isVerified) {
-    const { reason, firstBadEntry } = finding;
+    const { reason, firstBadEntry, changedFrom } = finding;
     return [
       "NOT VERIFIED",
       ...(firstBadEntry === undefined ? [] : [`first bad entry: ${firstBadEntry}`]),
+      ...(changedFrom === undefined ? [] : [`changed: entry ${changedFrom} or one after it`]),
       `reason: ${reason}`,
     ];
   }

@@ -19,8 +19,8 @@ export const bundleHeaderBytesMax = 65_536;
 /** A log of a safe integer of entries has no more complete subtrees. */
 const subtreesMax = 64;
 
-/** base64 of 32 bytes. */
-const hash = z.string().regex(/^[A-Za-z0-9+/]{43}=$/);
+/** base64 of 32 bytes, without spare bits. */
+const hash = z.string().regex(/^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/);
 
 export const bundleHeaderSchema = z.strictObject({
   format: z.literal("airlock-ledger-bundle@v1"),

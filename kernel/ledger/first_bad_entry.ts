@@ -1,13 +1,14 @@
 /**
  * The first bad entry of a log, or of a part of one, that is known not to be what was signed.
  *
- * Tiles, if their leaf hashes give the signed root, prove what each entry was: then the answer is exact. Without
- * them the chain says where a link is broken, and the link after it which of the two entries was changed: one that
- * its successor vouches for was not.
+ * Tiles, if their leaf hashes give the signed root, prove what each entry was. Without them the chain says where a
+ * link is broken, and proves it if only one is.
  *
  * @module
  */
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
+import { ChainCheck, type Link } from "./chain_check.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { LedgerCorruptError } from "./corrupt_error.ts";
 import { type LedgerFiles, readFile } from "./ledger_files.ts";
@@ -15,6 +16,8 @@ import { fileBytesMax, fileRecordsMax, firstIndexOfFile, logFileName, splitLines
 import { parseRecord, RecordError } from "./record.ts";
 import { hashBytes, tileHashesMax } from "./tiles.ts";
 import { Frontier, hashLeaf } from "./tree.ts";
+
+const turnTiles = 16;
 
 type Signed = Pick<Checkpoint, "size" | "rootHash">;
 
@@ -24,17 +27,28 @@ export interface LogFolder {
   readonly folder: string;
 }
 
+export interface FirstBad {
+  readonly index: number;
+  /** Signed hashes say so. Else the chain breaks there, and what was changed may be another entry. */
+  readonly isProven: boolean;
+}
+
 /**
- * Below the size of `signed`. "none": every entry is the one that gives the root hash of `signed`. Undefined: the
- * entries are chained to their end, and nothing says which of them were changed together.
+ * Below the size of `signed`, which must be believed. "none": every entry is the one that gives the root hash of
+ * `signed`. Undefined: the entries are chained to their end, and nothing says which of them were changed together;
+ * or the files cannot be read.
  */
 export async function findFirstBadEntry(
   log: LogFolder,
   signed: Signed,
-): Promise<number | "none" | undefined> {
-  return await areTilesProven(log, signed)
-    ? await firstUnlike(log, signed.size) ?? "none"
-    : await firstBrokenLink(linesOf(log, signed.size), signed);
+): Promise<FirstBad | "none" | undefined> {
+  try {
+    if (!await areTilesProven(log, signed)) return await firstBrokenLink(log, signed);
+    const index = await firstUnlike(log, signed.size);
+    return index === undefined ? "none" : { index, isProven: true };
+  } catch {
+    return undefined; // whoever looks has found something wrong already, and that is what counts
+  }
 }
 
 /** Does `work`, a scan against `signed`. A LedgerCorruptError that it throws names the first bad entry, if any is known. */
@@ -43,10 +57,13 @@ export async function namingFirstBad<T>(log: LogFolder, signed: Signed, work: ()
     return await work();
   } catch (error) {
     if (!(error instanceof LedgerCorruptError)) throw error;
-    const index = await findFirstBadEntry(log, signed);
-    if (typeof index !== "number" || index === error.index) throw error;
+    const found = await findFirstBadEntry(log, signed);
+    if (typeof found !== "object" || found.index === error.index) throw error;
+    const { index, isProven } = found;
     const path = join(log.folder, "log", logFileName(firstIndexOfFile(index)));
-    const state = `entry ${index} is not the one that was logged`;
+    const state = isProven
+      ? `entry ${index} is not the one that was logged`
+      : `the chain breaks at entry ${index}`;
     throw new LedgerCorruptError(`Cannot open log file "${path}": ${state}`, path, index, error);
   }
 }
@@ -58,16 +75,18 @@ async function areTilesProven({ files, folder }: LogFolder, { size, rootHash }: 
   return frontier.size === size && frontier.rootHash() === rootHash;
 }
 
+/** As far as there are any; tiles that cannot be read are as good as none. */
 async function* leafHashes({ files, folder }: LogFolder, size: number): AsyncGenerator<string> {
   for (let at = 0; at < size; at += tileHashesMax) {
+    // Their reads need not wait for a disk, and others have work to do.
+    if (at > 0 && at % (turnTiles * tileHashesMax) === 0) await setImmediate();
     const hashes = Math.min(size - at, tileHashesMax);
     let bytes: Uint8Array;
     try {
       const path = join(folder, "tiles", "0");
       bytes = await files.readAt(path, at * hashBytes, hashes * hashBytes);
-    } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return;
-      throw error;
+    } catch {
+      return; // not there, a folder, a FIFO
     }
     for (let end = hashBytes; end <= bytes.length; end += hashBytes) {
       yield bytes.subarray(end - hashBytes, end).toHex();
@@ -103,37 +122,18 @@ async function* linesOf({ files, folder }: LogFolder, size: number): AsyncGenera
   return undefined;
 }
 
-interface Link {
-  readonly prev: string;
-  readonly leafHash: string;
-}
-
-/** The first of the log's lines that is no record in its place, or not the one that the next ones name. */
 async function firstBrokenLink(
-  lines: AsyncIterable<Uint8Array>,
+  log: LogFolder,
   { size, rootHash }: Signed,
-): Promise<number | undefined> {
-  /** Of the entries before the last one. */
+): Promise<FirstBad | "none" | undefined> {
   const frontier = new Frontier();
-  let last: Link | undefined;
-  /** An entry that does not follow the one before it: that one is bad, if the next one vouches for this. */
-  let suspect: number | undefined;
+  const chain = new ChainCheck(0, (leafHash) => frontier.append(leafHash));
   let index = 0;
-  for await (const line of lines) {
-    const link = parseLink(line, index);
-    if (suspect !== undefined) return link?.prev === last?.leafHash ? suspect - 1 : suspect;
-    if (link === undefined) return index;
-    if (last !== undefined && link.prev !== last.leafHash) suspect = index;
-    else if (last !== undefined) frontier.append(last.leafHash);
-    last = link;
-    index += 1;
-  }
-  if (suspect !== undefined && last !== undefined && index === size) {
-    // The last one has no successor: if it is right, and names the one before it right, the root is right.
-    for (const hash of [last.prev, last.leafHash]) frontier.append(hash);
-    return frontier.rootHash() === rootHash ? suspect - 1 : suspect;
-  }
-  return suspect ?? (index < size ? index : undefined);
+  for await (const line of linesOf(log, size)) chain.take(parseLink(line, index++));
+  const isSigned = chain.end(() => index === size && frontier.rootHash() === rootHash);
+  if (chain.brokenAt !== undefined) return { index: chain.brokenAt, isProven: isSigned };
+  if (isSigned) return "none";
+  return index < size ? { index, isProven: false } : undefined;
 }
 
 function parseLink(line: Uint8Array, index: number): Link | undefined {

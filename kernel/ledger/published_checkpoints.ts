@@ -15,6 +15,8 @@ import { SignedNoteError, textOfNote } from "./signed_note.ts";
 const stretchBytes = 65_536;
 const lineBytesMax = 16_384;
 const newline = 0x0a;
+/** In a message. */
+const describedMax = 4;
 
 /** A checkpoint, before anybody knows who signed it. */
 export interface ClaimedCheckpoint {
@@ -23,6 +25,7 @@ export interface ClaimedCheckpoint {
   readonly note: string;
   /** What the note says. */
   readonly checkpoint: Checkpoint;
+  readonly isPublished?: boolean;
 }
 
 /** Throws LedgerInvalidError when `note` is none. */
@@ -31,8 +34,18 @@ export function claimedCheckpoint(name: string, note: string): ClaimedCheckpoint
     return { name, note, checkpoint: parseCheckpoint(textOfNote(note)) };
   } catch (error) {
     if (!(error instanceof CheckpointError || error instanceof SignedNoteError)) throw error;
-    throw new LedgerInvalidError(`${name} is not a signed checkpoint`, undefined, error);
+    throw new LedgerInvalidError(`${name} is not a signed checkpoint`, { cause: error });
   }
+}
+
+/** Whose checkpoint it is, and whose signatures stand under it, by their own word: for a message. */
+export function describeSigners({ note, checkpoint: { origin } }: ClaimedCheckpoint): string {
+  const signers = Array.from(
+    note.matchAll(/^\u2014 (\S+) ([A-Za-z0-9+/]{6})[A-Za-z0-9+/]{2}/gmu),
+    ([, name, start]) =>
+      `${name}+${Uint8Array.fromBase64(`${start}==`, { lastChunkHandling: "loose" }).toHex()}`,
+  );
+  return `it is of "${origin}", signed by ${signers.slice(0, describedMax).join(", ")}`;
 }
 
 /** Of the first `bytesMax` bytes of the file. Throws LedgerInvalidError on a line that is no checkpoint. */
@@ -66,10 +79,10 @@ function parsePublished(bytes: Uint8Array, line: number): ClaimedCheckpoint {
   try {
     const base64 = decode(bytes);
     const note = Uint8Array.fromBase64(base64, { lastChunkHandling: "strict" });
-    if (note.toBase64() === base64) return claimedCheckpoint(name, decode(note));
+    if (note.toBase64() === base64) return { ...claimedCheckpoint(name, decode(note)), isPublished: true };
   } catch (cause) {
     if (!(cause instanceof SyntaxError || cause instanceof TypeError)) throw cause;
-    throw new LedgerInvalidError(`${name} is not base64 of a text`, undefined, cause);
+    throw new LedgerInvalidError(`${name} is not base64 of a text`, { cause });
   }
   throw new LedgerInvalidError(`${name} is not in the one form of base64`);
 }

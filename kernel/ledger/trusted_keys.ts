@@ -3,13 +3,14 @@
  * a signature of one that is trusted already. No I/O.
  *
  * An entry that names a key says nothing until a checkpoint covers it that a trusted key signed, and whose root is
- * the one of the entries. Of a log that goes on after the entry that retires a key, that key's signature counts no
- * more.
+ * the one of the entries. The last checkpoint that a key's signature counts under is the one that ends with the
+ * entry that retires it: the kernel may sign with it for some time after, beside the next key.
  *
  * @module
  */
 import { ledgerEventData, type LedgerRecord } from "../../schemas/ledger_event.ts";
 import { type Checkpoint, openCheckpoint } from "./checkpoint.ts";
+import { LedgerInvalidError } from "./ledger_invalid_error.ts";
 import { parseVerifierKey, SignedNoteError, type Verifier } from "./signed_note.ts";
 
 export interface LedgerKey {
@@ -29,6 +30,11 @@ interface NamedKey {
   until: number | null;
 }
 
+/** Whether the signature of a key counts under a checkpoint of `size` entries, one of which may have retired it. */
+export function isInForce(retiredAt: number | null | undefined, size: number): boolean {
+  return size <= (retiredAt ?? Infinity) + 1;
+}
+
 export class TrustedKeys {
   readonly #trusted: Map<string, Verifier>;
   readonly #named = new Map<string, NamedKey>();
@@ -37,9 +43,12 @@ export class TrustedKeys {
     this.#trusted = new Map(keys.map((verifier) => [verifier.text, verifier]));
   }
 
-  /** Each key that the log has named so far, the oldest first. */
-  get named(): LedgerKey[] {
-    return Array.from(this.#named, ([key, { from, until }]) => ({ key, from, until }));
+  /** Each key that the entries below `size` name, the oldest first. */
+  namedBelow(size: number): LedgerKey[] {
+    return Array.from(this.#named, ([key, { from, until }]) => ({
+      ...{ key, from },
+      until: until !== null && until < size ? until : null,
+    })).filter(({ from }) => from < size);
   }
 
   /** Takes note of what an entry says of keys. Throws SignedNoteError on a key that is none. */
@@ -56,14 +65,12 @@ export class TrustedKeys {
 
   /**
    * Who signed the checkpoint in `note`: of the trusted keys, and of all that the log has named; each as long as it
-   * was not retired at that size. Throws when one of them has a bad signature under it.
+   * was in force. Throws when one of them has a bad signature under it.
    */
   signersOf(note: string, size: number): { trusted: Verifier[]; any: Verifier[] } {
     const known = new Map(Array.from(this.#named, ([key, { verifier }]) => [key, verifier]));
     for (const [key, verifier] of this.#trusted) known.set(key, verifier);
-    const inForce = [...known.values()].filter(({ text }) =>
-      size <= (this.#named.get(text)?.until ?? Infinity)
-    );
+    const inForce = [...known.values()].filter(({ text }) => isInForce(this.#named.get(text)?.until, size));
     try {
       const { signedBy } = openCheckpoint(note, inForce);
       return { trusted: signedBy.filter(({ text }) => this.#trusted.has(text)), any: [...signedBy] };
@@ -73,16 +80,24 @@ export class TrustedKeys {
     }
   }
 
-  /** Trusts what the entries below `size` have named: a trusted key signed a checkpoint of them, and its root is right. */
-  believe({ origin, size }: Checkpoint): void {
+  /**
+   * Trusts the keys that the entries of `checkpoint` named after one of its `signers`, which are trusted: a key says
+   * which one comes after it, and none that was before it, since that one may have been retired and stolen.
+   */
+  believe({ size }: Checkpoint, signers: readonly Verifier[]): void {
+    const since = Math.min(...signers.map(({ text }) => this.#named.get(text)?.from ?? Infinity));
     for (const [key, { verifier, from }] of this.#named) {
-      if (from < size && verifier.name === origin) this.#trusted.set(key, verifier);
+      if (from > since && from < size) this.#trusted.set(key, verifier);
     }
   }
 
   #name(key: string, from: number): void {
+    if (this.#named.has(key)) return;
     const verifier = parseVerifierKey(key);
-    if (this.#named.size >= keysMax) throw new SignedNoteError(`Cannot follow more than ${keysMax} keys`);
-    if (!this.#named.has(key)) this.#named.set(key, { verifier, from, until: null });
+    if (this.#named.size >= keysMax) {
+      const state = `entry ${from} names one key too many: more than ${keysMax}`;
+      throw new LedgerInvalidError(state, { index: from, isOfEntries: true });
+    }
+    this.#named.set(key, { verifier, from, until: null });
   }
 }

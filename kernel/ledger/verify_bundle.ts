@@ -9,11 +9,13 @@
  */
 import type { LedgerRecord } from "../../schemas/ledger_event.ts";
 import { BundleError, type BundleHeader, bundleHeaderBytesMax, parseBundleHeader } from "./bundle.ts";
+import { ChainCheck, type Link } from "./chain_check.ts";
 import { type Checkpoint, openCheckpoint } from "./checkpoint.ts";
 import { LedgerInvalidError } from "./ledger_invalid_error.ts";
-import { claimedCheckpoint } from "./published_checkpoints.ts";
+import { claimedCheckpoint, describeSigners } from "./published_checkpoints.ts";
 import { firstPrev, parseRecord, recordBytesMax, RecordError } from "./record.ts";
 import { SignedNoteError, type Verifier } from "./signed_note.ts";
+import { isInForce } from "./trusted_keys.ts";
 import { coverRange, Frontier, hashLeaf } from "./tree.ts";
 
 export interface VerifiedBundle {
@@ -44,10 +46,23 @@ const progressEntries = 4_096;
 /** Reads `bytes` to their end. Throws {@linkcode LedgerInvalidError}. */
 export async function verifyBundle(
   bytes: ReadableStream<Uint8Array>,
-  { keys, anchor: note, progress }: VerifyBundleOptions,
+  options: VerifyBundleOptions,
 ): Promise<VerifiedBundle> {
   const rest = { bytes: 0 };
   const lines = readLines(bytes, rest);
+  try {
+    return await verifyLines(lines, rest, options);
+  } finally {
+    // What was refused before its end is let go of.
+    await lines.return(undefined);
+  }
+}
+
+async function verifyLines(
+  lines: AsyncIterator<Uint8Array, undefined>,
+  rest: { readonly bytes: number },
+  { keys, anchor: note, progress }: VerifyBundleOptions,
+): Promise<VerifiedBundle> {
   const first = await lines.next();
   const header = readHeader(first.value);
   const { from, to } = header;
@@ -56,10 +71,10 @@ export async function verifyBundle(
     throw new LedgerInvalidError("the header is not of the log or the size of its checkpoint");
   }
   const anchor = note === undefined ? undefined : openSigned("the anchor", note, keys);
-  const range = new RangeCheck(header, anchor);
+  const range = new RangeCheck(header, anchor, keys);
   for (let index = from; index < to; index++) {
     const line = (await lines.next()).value;
-    if (line === undefined) throw new LedgerInvalidError(`the bundle ends before entry ${index}`, index);
+    if (line === undefined) throw range.cut();
     range.take(line);
     if (index % progressEntries === 0) progress?.(index - from, to - from);
   }
@@ -68,9 +83,10 @@ export async function verifyBundle(
     throw new LedgerInvalidError(`there is more after entry ${to - 1}, the last one of the range`);
   }
   const { firstTime, lastTime } = range;
-  range.checkInForce(signed.signedBy);
+  if (anchor !== undefined) range.inForce("the anchor", anchor);
   return {
     ...signed,
+    signedBy: range.inForce("the checkpoint", signed),
     from,
     to,
     firstTime,
@@ -85,56 +101,54 @@ function readHeader(line: Uint8Array | undefined): BundleHeader {
     return parseBundleHeader(text);
   } catch (error) {
     if (!(error instanceof BundleError || error instanceof TypeError)) throw error;
-    throw new LedgerInvalidError("the first line is not the header of a bundle", undefined, error);
+    throw new LedgerInvalidError("the first line is not the header of a bundle", { cause: error });
   }
 }
 
 function openSigned(name: string, note: string, keys: readonly Verifier[]) {
-  const { checkpoint } = claimedCheckpoint(name, note);
+  const claimed = claimedCheckpoint(name, note);
   try {
     const { signedBy } = openCheckpoint(note, keys);
-    return { ...checkpoint, signedBy: signedBy.map(({ text }) => text) };
+    return { ...claimed.checkpoint, signedBy: signedBy.map(({ text }) => text) };
   } catch (error) {
     if (!(error instanceof SignedNoteError)) throw error;
-    const state = error.isUnsigned ? "is not signed by a key that was given" : "has a bad signature";
-    throw new LedgerInvalidError(`${name} ${state}`, undefined, error);
+    const state = error.isUnsigned
+      ? `is not signed by a key that was given: ${describeSigners(claimed)}`
+      : "has a bad signature";
+    throw new LedgerInvalidError(`${name} ${state}`, { cause: error });
   }
 }
 
 function appendSubtrees(tree: Frontier, hashes: readonly string[], from: number, to: number): void {
   for (const [at, { level }] of coverRange(from, to).entries()) {
-    tree.appendSubtree(toHex(hashes[at] ?? ""), level);
+    tree.appendSubtree(Uint8Array.fromBase64(hashes[at] ?? "").toHex(), level);
   }
-}
-
-function toHex(base64: string): string {
-  return Uint8Array.fromBase64(base64).toHex();
-}
-
-interface Link {
-  readonly prev: string;
-  readonly leafHash: string;
 }
 
 /** Each line a record in its place, chained to the one before; all of them together of the signed root hash. */
 class RangeCheck {
   firstTime: string | null = null;
   lastTime: string | null = null;
-  /** Of the entries before the last one. */
   readonly #tree = new Frontier();
-  readonly #header: BundleHeader;
-  /** Keys, by the index of the entry that retired them. */
+  readonly #chain: ChainCheck;
+  /** Those of the given keys that an entry retired, and its index. */
   readonly #retired = new Map<string, number>();
-  readonly #leafBefore: string | undefined;
+  readonly #given: ReadonlySet<string>;
   #index: number;
-  #last: Link | undefined;
-  /** An entry whose `prev` is not the leaf hash before it: what comes next says which of the two was changed. */
-  #suspect: number | undefined;
 
-  constructor(header: BundleHeader, private readonly anchor: Checkpoint | undefined) {
-    this.#header = header;
+  constructor(
+    private readonly header: BundleHeader,
+    private readonly anchor: Checkpoint | undefined,
+    keys: readonly Verifier[],
+  ) {
     const { from, to, size, left } = header;
     this.#index = from;
+    this.#given = new Set(keys.map(({ text }) => text));
+    this.#chain = new ChainCheck(from, (leafHash) => {
+      this.#tree.append(leafHash);
+      // Entries that were changed are better named by what comes next.
+      if (this.#chain.brokenAt === undefined) this.#checkAnchor();
+    });
     if (anchor !== undefined && anchor.size !== size && (anchor.size < from || anchor.size > to)) {
       const sizes = `of ${from} to ${to} entries, or of ${size}`;
       throw new LedgerInvalidError(
@@ -143,51 +157,48 @@ class RangeCheck {
     }
     appendSubtrees(this.#tree, left, 0, from);
     this.#checkAnchor();
-    // The last subtree before an odd index is a leaf.
-    const before = from % 2 === 1 ? left.at(-1) : undefined;
-    this.#leafBefore = before === undefined ? undefined : toHex(before);
   }
 
-  /** Throws when all who signed were retired by an entry of the range, and the log has gone on since. */
-  checkInForce(signedBy: readonly string[]): void {
-    const { size } = this.#header;
-    if (signedBy.some((key) => size <= (this.#retired.get(key) ?? Infinity) + 1)) return;
-    throw new LedgerInvalidError("the checkpoint is signed by a key that was retired before");
+  /** Who signed it, without those whom an entry of the range had retired by then. Throws when that is nobody. */
+  inForce(name: string, { size, signedBy }: { size: number; signedBy: readonly string[] }): string[] {
+    const keys = signedBy.filter((key) => isInForce(this.#retired.get(key), size));
+    if (keys.length > 0) return keys;
+    throw new LedgerInvalidError(`${name} is signed by a key that was retired before`);
   }
 
   take(line: Uint8Array): void {
-    const link = this.#parse(line);
-    const before = this.#last?.leafHash ?? this.#leafBefore;
-    const follows = link !== undefined && (before === undefined || link.prev === before);
-    if (this.#suspect !== undefined) throw broken(follows ? this.#suspect - 1 : this.#suspect);
-    if (link === undefined) {
-      throw new LedgerInvalidError(`entry ${this.#index} is not a record in its place`, this.#index);
-    }
-    if (!follows) this.#suspect = this.#index;
-    else if (this.#last !== undefined) this.#append(this.#last.leafHash);
-    this.#last = link;
+    this.#chain.take(this.#parse(line));
     this.#index += 1;
+    const { isLost, brokenAt } = this.#chain;
+    if (isLost && brokenAt !== undefined) throw this.#broken(brokenAt, false);
+  }
+
+  /** The error of a bundle that ends before its range does. */
+  cut(): LedgerInvalidError {
+    const { brokenAt } = this.#chain;
+    if (brokenAt !== undefined) return this.#broken(brokenAt, false);
+    return new LedgerInvalidError(`the bundle ends before entry ${this.#index}`);
   }
 
   /** Throws unless the root hash of all is `rootHash`. */
   end(rootHash: string): void {
-    const { right, to, size } = this.#header;
-    if (this.#last === undefined) throw new RangeError("Cannot end a range of no entries");
-    // The last one has no successor: if it is right, and names the one before it right, the root is right.
-    if (this.#suspect !== undefined) this.#tree.append(this.#last.prev);
-    this.#append(this.#last.leafHash);
-    appendSubtrees(this.#tree, right, to, size);
-    const isSigned = this.#tree.rootHash() === rootHash;
-    if (this.#suspect !== undefined) throw broken(isSigned ? this.#suspect - 1 : this.#suspect);
+    const { right, to, size } = this.header;
+    const isSigned = this.#chain.end(() => {
+      appendSubtrees(this.#tree, right, to, size);
+      return this.#tree.rootHash() === rootHash;
+    });
+    const { brokenAt } = this.#chain;
+    if (brokenAt !== undefined) throw this.#broken(brokenAt, isSigned);
     if (isSigned) return this.#checkAnchor();
     const state = "the entries and the hashes around them do not give the signed root hash";
     throw new LedgerInvalidError(`${state}: entry ${to - 1}, those hashes or all of it were changed`);
   }
 
-  #append(leafHash: string): void {
-    this.#tree.append(leafHash);
-    // Entries that were changed are better named by what comes next.
-    if (this.#suspect === undefined) this.#checkAnchor();
+  #broken(index: number, isProven: boolean): LedgerInvalidError {
+    const state = `the chain breaks at entry ${index}`;
+    return isProven
+      ? new LedgerInvalidError(state, { index })
+      : LedgerInvalidError.from(this.header.from, state);
   }
 
   #checkAnchor(): void {
@@ -200,8 +211,9 @@ class RangeCheck {
     try {
       const { record } = parseRecord(line);
       const { seq, prev, time, type, data } = record;
-      if (seq !== this.#index || seq === 0 && !isFirst(record, this.#header)) return undefined;
-      if (type === "ledger.retired") this.#retired.set(String(data["key"]), seq);
+      if (seq !== this.#index || seq === 0 && !isFirst(record, this.header)) return undefined;
+      const key = type === "ledger.retired" ? String(data["key"]) : "";
+      if (this.#given.has(key) && !this.#retired.has(key)) this.#retired.set(key, seq);
       this.firstTime ??= time;
       this.lastTime = time;
       return { prev, leafHash: hashLeaf(line) };
@@ -215,10 +227,6 @@ class RangeCheck {
 /** Whether entry 0 names the log, and begins its chain. */
 function isFirst({ type, data, prev }: LedgerRecord, { origin }: BundleHeader): boolean {
   return type === "ledger.created" && data["origin"] === origin && prev === firstPrev(origin);
-}
-
-function broken(index: number): LedgerInvalidError {
-  return new LedgerInvalidError(`the chain breaks at entry ${index}`, index);
 }
 
 /** Lines without their newlines; `left` is told of what follows the last one. Throws on one that no bundle has. */

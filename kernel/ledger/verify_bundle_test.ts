@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { generateKeyPairSync } from "node:crypto";
+import { createPrivateKey, generateKeyPairSync } from "node:crypto";
 import { signCheckpoint } from "./checkpoint.ts";
 import { LedgerInvalidError } from "./ledger_invalid_error.ts";
 import { createSigner, parseVerifierKey } from "./signed_note.ts";
@@ -29,9 +29,9 @@ async function refusal(bytes: Uint8Array, keys: Parameters<typeof verifyBundle>[
     await verifyBundle(streamOf(bytes), { keys });
   } catch (error) {
     assert.ok(error instanceof LedgerInvalidError, String(error));
-    return { index: error.index, message: error.message };
+    return { index: error.index, message: error.message, isExact: error.isExact };
   }
-  return { index: undefined, message: "verified" };
+  return { index: undefined, message: "verified", isExact: true };
 }
 
 Deno.test("verifyBundle() accepts each range of a log, in chunks of any size", async () => {
@@ -55,24 +55,31 @@ Deno.test("verifyBundle() finds each flipped bit of a bundle, and names its entr
     for (let bit = 0; bit < 8; bit++) {
       const flipped = bytes.slice();
       flipped[at] ^= 1 << bit;
-      const { index, message } = await refusal(flipped, keys);
+      const { index, message, isExact } = await refusal(flipped, keys);
       const isListOfKeys = entry === 4 && message === "verified";
       assert.ok(!isListOfKeys || isInformation(bytes, at), `bit ${bit} of byte ${at} in the header`);
       if (entry === 4) continue;
+      const where = `bit ${bit} of byte ${at}, in entry ${entry}: ${message}`;
       // What the last entry was, only the root hash says, and that may be for the hashes around.
-      const named = index ??
-        (/: entry 8, those hashes or all of it were changed$/.test(message) ? 8 : undefined);
-      assert.equal(named, entry, `bit ${bit} of byte ${at}, in entry ${entry}: ${message}`);
+      if (
+        /(?:: entry 8, those hashes or all of it were changed|^the bundle ends before entry 8)$/.test(message)
+      ) assert.equal(entry, 8, where);
+      else if (isExact) assert.equal(index, entry, where);
+      else {
+        const isUnproven = entry === 8 || bytes[at] === newline || flipped[at] === newline;
+        assert.ok(isUnproven && index === 5, where);
+        assert.ok(message.startsWith(`the chain breaks at entry ${entry}: entry 5 or one after it`), where);
+      }
     }
     if (bytes[at] === newline) entry += 1;
   }
 });
 
-/** Whether the byte is one of what the header only tells: keys that nobody believes, spare bits of base64. */
+/** Whether the byte is one of what the header only tells: keys that nobody believes. */
 function isInformation(bytes: Uint8Array, at: number): boolean {
   const header = new TextDecoder().decode(bytes.subarray(0, bytes.indexOf(newline)));
   const start = header.indexOf(`"keys":[`);
-  return at > start && at < header.indexOf("]", start) || header[at + 1] === "=";
+  return at > start && at < header.indexOf("]", start);
 }
 
 Deno.test("verifyBundle() refuses a bundle cut at any byte", async () => {
@@ -140,6 +147,63 @@ Deno.test("verifyBundle() holds a bundle to an anchor of its range, or of its ch
     );
   }
 });
+
+Deno.test("verifyBundle() lets go of a stream that it refuses", async () => {
+  const { bytes, keys } = await createBundle(6, 2, 5);
+  for (const head of [bytes.subarray(0, bytes.indexOf(newline) + 1), new Uint8Array()]) {
+    let isCancelled = false;
+    let isBegun = false;
+    const endless = new ReadableStream<Uint8Array>({
+      pull(controller) {
+        controller.enqueue(isBegun ? new TextEncoder().encode("no record\n") : head);
+        isBegun = true;
+      },
+      cancel() {
+        isCancelled = true;
+      },
+    });
+    await assert.rejects(() => verifyBundle(endless, { keys }), LedgerInvalidError);
+    assert.deepEqual([isCancelled, endless.locked], [true, false]);
+  }
+});
+
+Deno.test("verifyBundle() takes the word of a key until the entry that retires it, and of the next one", async () => {
+  const disk = new MemoryDisk();
+  await using ledger = await open(disk);
+  const [oldKey] = ledger.verifierKeys;
+  const oldSigner = createSigner(ledger.origin, createPrivateKey(readText(disk, "/data/ledger/signing.key")));
+  await ledger.rotateKey("token:admin");
+  const [newKey] = ledger.verifierKeys;
+  const retired = await ledger.retireKey("token:admin");
+  const newSigner = createSigner(ledger.origin, createPrivateKey(readText(disk, "/data/ledger/signing.key")));
+  const given = [oldKey, newKey].map(parseVerifierKey);
+  for (const size of [retired.index + 1, retired.index + 2]) {
+    if (ledger.size < size) await ledger.append(accepted("later"));
+    const rootHash = Uint8Array.fromBase64(ledger.checkpoint().rootHash).toHex();
+    assert.equal(ledger.size, size);
+    const { lines } = await ledger.reader.bundle(0);
+    const [head, ...rest] = (await new Response(ReadableStream.from(lines)).text()).split("\n");
+    const signedBy = async (...signers: (typeof oldSigner)[]) => {
+      const checkpoint = signCheckpoint({ origin: ledger.origin, size, rootHash }, signers);
+      const text = [JSON.stringify({ ...JSON.parse(head ?? ""), checkpoint }), ...rest].join("\n");
+      const bytes = streamOf(new TextEncoder().encode(text));
+      return await verifyBundle(bytes, { keys: given }).then(
+        (found) => found.signedBy,
+        ({ message }) => message,
+      );
+    };
+    const isLast = size === retired.index + 1;
+    assert.deepEqual(await signedBy(oldSigner, newSigner), isLast ? [oldKey, newKey] : [newKey]);
+    assert.deepEqual(
+      await signedBy(oldSigner),
+      isLast ? [oldKey] : "the checkpoint is signed by a key that was retired before",
+    );
+  }
+});
+
+function readText(disk: MemoryDisk, path: string): string {
+  return new TextDecoder().decode(disk.get(path));
+}
 
 Deno.test("verifyBundle() refuses the word of a key that the log has retired", async () => {
   await using ledger = await open(new MemoryDisk());

@@ -10,13 +10,17 @@
  */
 import { join } from "node:path";
 import type { LedgerRecord } from "../../schemas/ledger_event.ts";
-import type { Checkpoint } from "./checkpoint.ts";
 import { readCheckpointFile } from "./checkpoint_file.ts";
 import { LedgerCorruptError } from "./corrupt_error.ts";
-import { findFirstBadEntry } from "./first_bad_entry.ts";
+import { findFirstBadEntry, type LogFolder } from "./first_bad_entry.ts";
 import { type LedgerFiles, withFile } from "./ledger_files.ts";
 import { LedgerInvalidError } from "./ledger_invalid_error.ts";
-import { type ClaimedCheckpoint, claimedCheckpoint, readPublished } from "./published_checkpoints.ts";
+import {
+  type ClaimedCheckpoint,
+  claimedCheckpoint,
+  describeSigners,
+  readPublished,
+} from "./published_checkpoints.ts";
 import { type LogScan, scanLog } from "./recovery.ts";
 import type { Verifier } from "./signed_note.ts";
 import { type LedgerKey, TrustedKeys } from "./trusted_keys.ts";
@@ -33,7 +37,7 @@ export interface Verified {
   readonly checkpoint: string;
   /** Verifier keys of the trusted ones among those that signed it. */
   readonly signedBy: readonly string[];
-  /** Each key that the ledger ever named, the oldest first. */
+  /** Each key that the ledger names, the oldest first. This and what follows: of what a trusted key signed for. */
   readonly keys: readonly LedgerKey[];
   /** As they stand in the entries: the clock of the machine that wrote them. */
   readonly firstTime: string | null;
@@ -59,31 +63,41 @@ export async function verifyLedgerFolder(folder: string, options: VerifyOptions)
   const files = options.files ?? readOnlyFiles;
   const end = await readEnd(files, folder);
   const anchor = options.anchor === undefined ? undefined : claimedCheckpoint("the anchor", options.anchor);
+  // As it is now: a kernel may be adding to it.
+  const publishedBytes = await checkThere(
+    "checkpoints.log",
+    () => sizeOf(files, join(folder, "checkpoints.log")),
+  );
   const pass = new VerifyingPass({
     keys: new TrustedKeys(options.keys),
-    published: readPublished(files, folder, await publishedBytes(files, folder)),
+    published: readPublished(files, folder, publishedBytes),
     expected: anchor === undefined ? [end] : [end, anchor],
   });
-  const scan = await scanWhole({ files, folder }, end.checkpoint, pass, options.progress);
+  const scan = await scanWhole({ files, folder }, end, pass, options.progress);
   await pass.finish();
+  const signedBy = pass.trustedSignersOf(end);
+  const { size, lastTime, checkpoints } = pass.covered;
   return {
     ...end.checkpoint,
     checkpoint: end.note,
-    signedBy: pass.signersOf(end),
-    keys: pass.keys.named,
-    firstTime: pass.firstTime,
-    lastTime: pass.lastTime,
-    checkpoints: pass.publishedCount,
+    signedBy,
+    keys: pass.keys.namedBelow(size),
+    firstTime: size === 0 ? null : pass.firstTime,
+    lastTime,
+    checkpoints,
     above: { entries: scan.tree.size - end.checkpoint.size, bytes: await bytesAbove(files, scan) },
-    anchor: anchor === undefined ? null : { size: anchor.checkpoint.size, signedBy: pass.signersOf(anchor) },
+    anchor: anchor === undefined
+      ? null
+      : { size: anchor.checkpoint.size, signedBy: pass.trustedSignersOf(anchor) },
   };
 }
 
-/** Each key that the ledger in `folder` names, by its own word. Throws as {@linkcode verifyLedgerFolder}. */
+/** Each key that the ledger in `folder` names below its checkpoint, by its own word. Throws as {@linkcode verifyLedgerFolder}. */
 export async function readLedgerKeys(folder: string, files = readOnlyFiles): Promise<readonly LedgerKey[]> {
   const pass = new VerifyingPass({ keys: new TrustedKeys([]), expected: [] });
-  await scanWhole({ files, folder }, (await readEnd(files, folder)).checkpoint, pass);
-  return pass.keys.named;
+  const end = await readEnd(files, folder);
+  await scanWhole({ files, folder }, end, pass);
+  return pass.keys.namedBelow(end.checkpoint.size);
 }
 
 /** The checkpoint that the folder says is its newest. */
@@ -94,66 +108,78 @@ async function readEnd(files: LedgerFiles, folder: string): Promise<ClaimedCheck
 }
 
 async function scanWhole(
-  log: { files: LedgerFiles; folder: string },
-  end: Checkpoint,
+  log: LogFolder,
+  end: ClaimedCheckpoint,
   pass: VerifyingPass,
   progress?: VerifyOptions["progress"],
 ): Promise<LogScan> {
+  const { checkpoint } = end;
+  const folder = join(log.folder, "log");
+  await checkThere("log/", () => log.files.list(folder));
   try {
     await pass.begin();
-    const scan = await scanLog(log.files, join(log.folder, "log"), {
-      anchor: end,
+    const scan = await scanLog(log.files, folder, {
+      anchor: checkpoint,
       tree: pass.tree,
       scanned: (record: LedgerRecord) => pass.take(record),
       async fileScanned() {
         await pass.approach();
-        progress?.(Math.min(pass.tree.size, end.size), end.size);
+        progress?.(Math.min(pass.tree.size, checkpoint.size), checkpoint.size);
       },
     });
-    if (scan.created !== undefined && scan.created.origin !== end.origin) {
-      const state = `entry 0 names the ledger "${scan.created.origin}", the checkpoint is of "${end.origin}"`;
-      throw new LedgerInvalidError(state, 0);
+    if (scan.created !== undefined && scan.created.origin !== checkpoint.origin) {
+      const state =
+        `entry 0 names the ledger "${scan.created.origin}", the checkpoint is of "${checkpoint.origin}"`;
+      throw new LedgerInvalidError(state);
     }
     return scan;
   } catch (error) {
-    if (!(error instanceof LedgerCorruptError || error instanceof LedgerInvalidError)) throw error;
+    const isOfEntries = error instanceof LedgerInvalidError && error.isOfEntries;
+    if (!(error instanceof LedgerCorruptError || isOfEntries)) throw error;
     throw await located(log, end, pass, error);
   }
 }
 
-/** The same error, with the first bad entry where that can be told. */
+/** The same error, with the first bad entry, or the one from which on to look for it. */
 async function located(
-  log: { files: LedgerFiles; folder: string },
-  end: Checkpoint,
+  log: LogFolder,
+  end: ClaimedCheckpoint,
   pass: VerifyingPass,
-  error: LedgerCorruptError | LedgerInvalidError,
+  cause: LedgerCorruptError | LedgerInvalidError,
 ): Promise<LedgerInvalidError> {
-  const found = await findFirstBadEntry(log, end);
-  const { message } = error;
-  // No entry is another: what is wrong is said by the error.
-  if (found === "none") return new LedgerInvalidError(message, error.index, error);
-  const index = found ?? error.index;
-  if (index !== undefined) {
-    const state = index === error.index ? message : `entry ${index} is not the one that was logged`;
-    return new LedgerInvalidError(state, index, error);
+  const { message, index } = cause;
+  const { any, trusted } = pass.signersOf(end);
+  // What somebody says of the log who has no key of it is nothing against an entry.
+  if (any.length === 0) {
+    return new LedgerInvalidError(
+      `${message}; ${end.name} is signed by no key known by then: ${describeSigners(end)}`,
+      { cause },
+    );
   }
-  // Chained to its end: nothing after the last one says what that was, or they were rewritten together.
-  const { soundSize } = pass;
-  return new LedgerInvalidError(
-    `${message}: entry ${soundSize} or one after it was changed`,
-    soundSize,
-    error,
-    false,
-  );
+  const first = pass.covered.size;
+  if (index === first) return new LedgerInvalidError(message, { index, cause });
+  const found = trusted.length > 0 ? await findFirstBadEntry(log, end.checkpoint) : undefined;
+  // No entry is another: what is wrong is said by the error.
+  if (found === "none" || found?.isProven && found.index === index) {
+    return new LedgerInvalidError(message, { index, cause });
+  }
+  if (found?.isProven) {
+    const state = `entry ${found.index} is not the one that was logged`;
+    return new LedgerInvalidError(state, { index: found.index, cause });
+  }
+  // Chained to their end, entries were changed together with those that follow.
+  const state = found === undefined ? message : `the chain breaks at entry ${found.index}`;
+  return LedgerInvalidError.from(first, state, cause);
 }
 
-/** As it is now: a kernel may be adding to it. */
-async function publishedBytes(files: LedgerFiles, folder: string): Promise<number> {
+async function checkThere<T>(name: string, look: () => Promise<T>): Promise<T> {
   try {
-    return await sizeOf(files, join(folder, "checkpoints.log"));
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-    throw new LedgerInvalidError("checkpoints.log is gone", undefined, error);
+    return await look();
+  } catch (cause) {
+    if (!(cause instanceof Deno.errors.NotFound)) throw cause;
+    throw new LedgerInvalidError(`${name} is gone: a whole ledger has checkpoint, checkpoints.log and log/`, {
+      cause,
+    });
   }
 }
 

@@ -10,8 +10,8 @@ import { z } from "zod";
 import type { LedgerRecord } from "../../schemas/ledger_event.ts";
 import { LedgerInvalidError } from "./ledger_invalid_error.ts";
 import { fileRecordsMax } from "./log_files.ts";
-import type { ClaimedCheckpoint } from "./published_checkpoints.ts";
-import { SignedNoteError } from "./signed_note.ts";
+import { type ClaimedCheckpoint, describeSigners } from "./published_checkpoints.ts";
+import { SignedNoteError, type Verifier } from "./signed_note.ts";
 import { Frontier } from "./tree.ts";
 import type { TrustedKeys } from "./trusted_keys.ts";
 
@@ -23,6 +23,13 @@ export interface VerifyingPassOptions {
   readonly expected: readonly ClaimedCheckpoint[];
 }
 
+export interface Covered {
+  readonly size: number;
+  readonly lastTime: string | null;
+  /** Published ones up to that size. */
+  readonly checkpoints: number;
+}
+
 /** Checkpoints of an empty log: one is published as it is made. */
 const emptyOnesMax = 16;
 /** Checkpoints within a file of the log: of one size there are three at most, when keys change. */
@@ -31,11 +38,12 @@ const aheadMax = 8 * fileRecordsMax;
 export class VerifyingPass {
   readonly tree = new Frontier();
   readonly keys: TrustedKeys;
+  /** What the largest checkpoint says that has the root hash of the tree, and that a trusted key signed. */
+  covered: Covered = { size: 0, lastTime: null, checkpoints: 0 };
   firstTime: string | null = null;
-  lastTime: string | null = null;
-  publishedCount = 0;
-  /** The largest size at which a checkpoint had the root hash of the tree. */
-  soundSize = 0;
+  #lastTime: string | null = null;
+  /** That the tree has reached. */
+  #publishedCount = 0;
   readonly #published: AsyncIterator<ClaimedCheckpoint, undefined> | undefined;
   /** Not reached yet. */
   #ahead: ClaimedCheckpoint[];
@@ -72,7 +80,6 @@ export class VerifyingPass {
         throw new LedgerInvalidError(`${name} is one too many of some ${checkpoint.size} entries`);
       }
       this.#publishedSize = checkpoint.size;
-      this.publishedCount += 1;
       this.#ahead.push(this.#next);
       this.#next = undefined;
     }
@@ -81,13 +88,18 @@ export class VerifyingPass {
 
   /** Takes the record that the tree has just grown by. */
   take(record: LedgerRecord): void {
-    this.firstTime ??= record.time;
-    this.lastTime = record.time;
+    const { seq: index, time } = record;
+    this.firstTime ??= time;
+    this.#lastTime = time;
     try {
       this.keys.take(record);
-    } catch (error) {
-      if (!(error instanceof SignedNoteError || error instanceof z.ZodError)) throw error;
-      throw new LedgerInvalidError(`entry ${record.seq} names what is no key`, record.seq, error);
+    } catch (cause) {
+      if (!(cause instanceof SignedNoteError || cause instanceof z.ZodError)) throw cause;
+      throw new LedgerInvalidError(`entry ${index} names what is no key`, {
+        index,
+        isOfEntries: true,
+        cause,
+      });
     }
     if (this.tree.size === this.#nextSize) this.#checkReached();
   }
@@ -100,17 +112,28 @@ export class VerifyingPass {
       const { name, checkpoint } = beyond;
       const { size } = this.tree;
       const state = `the log was cut: it ends after ${size} entries, ${name} is of ${checkpoint.size}`;
-      throw new LedgerInvalidError(state, size);
+      if (size === this.covered.size) throw new LedgerInvalidError(state, { index: size });
+      throw LedgerInvalidError.from(this.covered.size, state);
     }
     for (const claimed of this.#unknown) this.#checkKnown(claimed);
   }
 
   /** Verifier keys of those trusted ones that signed it. Throws when there is none. */
-  signersOf(claimed: ClaimedCheckpoint): string[] {
-    const { trusted } = this.#signersOf(claimed);
+  trustedSignersOf(claimed: ClaimedCheckpoint): string[] {
+    const { trusted } = this.signersOf(claimed);
     if (trusted.length > 0) return trusted.map(({ text }) => text);
     const state = "is signed neither by a key that was given nor by one that such a key led to";
-    throw new LedgerInvalidError(`${claimed.name} ${state}`);
+    throw new LedgerInvalidError(`${claimed.name} ${state}: ${describeSigners(claimed)}`);
+  }
+
+  /** As far as its signers are known so far. Throws when one of them has a bad signature under it. */
+  signersOf({ name, note, checkpoint }: ClaimedCheckpoint): { trusted: Verifier[]; any: Verifier[] } {
+    try {
+      return this.keys.signersOf(note, checkpoint.size);
+    } catch (cause) {
+      if (!(cause instanceof SignedNoteError)) throw cause;
+      throw new LedgerInvalidError(`${name} has a bad signature`, { cause });
+    }
   }
 
   #checkReached(): void {
@@ -118,37 +141,38 @@ export class VerifyingPass {
     const reached = this.#ahead.filter(({ checkpoint }) => checkpoint.size === size);
     if (reached.length === 0) return;
     const rootHash = this.tree.rootHash();
+    let isTrusted = false;
     for (const claimed of reached) {
+      const { any, trusted } = this.signersOf(claimed);
       // Before the first entry no key was named yet.
       const isEarly = size === 0 && this.#unknown.length < emptyOnesMax;
-      if (isEarly) this.#unknown.push(claimed);
-      else this.#checkKnown(claimed);
+      if (any.length === 0 && isEarly) this.#unknown.push(claimed);
+      else if (any.length === 0) throw unknown(claimed);
       if (claimed.checkpoint.rootHash !== rootHash) {
-        throw new LedgerInvalidError(`${claimed.name}, of ${size} entries, has another root hash than these`);
+        const state = `${claimed.name}, of ${size} entries, has another root hash than these`;
+        throw new LedgerInvalidError(state, { isOfEntries: any.length > 0 });
       }
-      if (this.#signersOf(claimed).trusted.length > 0) this.keys.believe(claimed.checkpoint);
+      if (claimed.isPublished) this.#publishedCount += 1;
+      if (trusted.length > 0) this.keys.believe(claimed.checkpoint, trusted);
+      isTrusted ||= trusted.length > 0;
     }
-    this.soundSize = size;
+    if (isTrusted) this.covered = { size, lastTime: this.#lastTime, checkpoints: this.#publishedCount };
     this.#ahead = this.#ahead.filter(({ checkpoint }) => checkpoint.size !== size);
     this.#nextSize = this.#smallestAhead();
   }
 
   /** Of a key of this ledger, trusted or not: the log may be older than the keys that were given. */
   #checkKnown(claimed: ClaimedCheckpoint): void {
-    if (this.#signersOf(claimed).any.length > 0) return;
-    throw new LedgerInvalidError(`${claimed.name} is signed by no key of this ledger`);
-  }
-
-  #signersOf({ name, note, checkpoint }: ClaimedCheckpoint) {
-    try {
-      return this.keys.signersOf(note, checkpoint.size);
-    } catch (error) {
-      if (!(error instanceof SignedNoteError)) throw error;
-      throw new LedgerInvalidError(`${name} has a bad signature`, undefined, error);
-    }
+    if (this.signersOf(claimed).any.length === 0) throw unknown(claimed);
   }
 
   #smallestAhead(): number {
     return this.#ahead.reduce((size, { checkpoint }) => Math.min(size, checkpoint.size), Infinity);
   }
+}
+
+function unknown(claimed: ClaimedCheckpoint): LedgerInvalidError {
+  return new LedgerInvalidError(
+    `${claimed.name} is signed by no key of this ledger: ${describeSigners(claimed)}`,
+  );
 }
