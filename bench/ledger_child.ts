@@ -10,7 +10,7 @@
 import { hash } from "node:crypto";
 import { z } from "zod";
 import { parseVerifierKey } from "../kernel/ledger/signed_note.ts";
-import { verifyLedgerFolder } from "../kernel/ledger/verify_folder.ts";
+import { verifyLedgerFolder } from "../kernel/ledger/verify/verify_folder.ts";
 import { openLocalLedger } from "./local_ledger.ts";
 import { quantile } from "./statistics.ts";
 

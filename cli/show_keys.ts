@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { readLedgerKeys } from "../kernel/ledger/verify_folder.ts";
+import { readLedgerKeys } from "../kernel/ledger/verify/verify_folder.ts";
 import { parseCommandLine } from "./command_line.ts";
 import { findLedgerFolder } from "./ledger_folder.ts";
 import type { Output } from "./output.ts";

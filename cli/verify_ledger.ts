@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { LedgerInvalidError } from "../kernel/ledger/ledger_invalid_error.ts";
-import { verifyBundle } from "../kernel/ledger/verify_bundle.ts";
-import { verifyLedgerFolder } from "../kernel/ledger/verify_folder.ts";
+import { LedgerInvalidError } from "../kernel/ledger/verify/ledger_invalid_error.ts";
+import { verifyBundle } from "../kernel/ledger/verify/verify_bundle.ts";
+import { verifyLedgerFolder } from "../kernel/ledger/verify/verify_folder.ts";
 import { parseCommandLine, UsageError } from "./command_line.ts";
 import { findLedgerFolder } from "./ledger_folder.ts";
 import type { Output } from "./output.ts";

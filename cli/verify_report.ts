@@ -5,8 +5,8 @@
  *
  * @module
  */
-import type { VerifiedBundle } from "../kernel/ledger/verify_bundle.ts";
-import type { Verified } from "../kernel/ledger/verify_folder.ts";
+import type { VerifiedBundle } from "../kernel/ledger/verify/verify_bundle.ts";
+import type { Verified } from "../kernel/ledger/verify/verify_folder.ts";
 
 export type Finding =
   | { readonly isVerified: true; readonly kind: "ledger"; readonly result: Verified }

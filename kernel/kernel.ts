@@ -31,6 +31,7 @@ import { type Commitments, openCommitments } from "./store/commitments_table.ts"
 import { openStore, type Store } from "./store/store.ts";
 import type { Logger } from "./telemetry/log.ts";
 import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
+import { clipTarget, createRefusalBudget } from "./trust/refusal_budget.ts";
 import { createTokens, type Tokens } from "./trust/tokens.ts";
 import { Tracker } from "./tracker.ts";
 import { within } from "./within.ts";
@@ -80,7 +81,7 @@ export interface Kernel {
     setGrants(id: string, grants: Config["grants"][string], actor: string): Promise<Written<GrantsView>>;
   };
   readonly router: Pick<Router, "invoke">;
-  /** Records a refused request, once for each; durable when it resolves. */
+  /** Records a refused request; durable when it resolves. Of many by one actor most are only counted. */
   refuse(refusal: Refusal): Promise<void>;
   /**
    * Answers the calls under way, stops the cells, closes ledger and store. `serverClosed`: no request comes
@@ -119,7 +120,13 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
     () => openPlugins({ config, deps, tracker, metrics, store, ledger }),
   );
   const { callsPendingMax, cellWaitMs, inputBytesPendingMax } = config.cells;
-  const router = new Router({ plugins, ledger, metrics, callsPendingMax, cellWaitMs, inputBytesPendingMax });
+  const limits = { callsPendingMax, cellWaitMs, inputBytesPendingMax };
+  const { refusalsWindowMs: windowMs, refusalsMax } = config.ledger;
+  const refusals = createRefusalBudget({
+    ...{ ledger, nowMs, windowMs, refusalsMax },
+    actorsMax: config.tokensMax,
+  });
+  const router = new Router({ plugins, ledger, metrics, refusals, ...limits });
   status = "ready";
   return {
     config,
@@ -130,13 +137,14 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
     ...{ ledger, commitments, tokens, metrics, plugins, router },
     async refuse({ code, target, plugin, actor, request }) {
       metrics.refused(code);
+      if (!refusals.take(actor)) return;
       const data = { request, code };
       await ledger.append({
         type: "request.refused",
         actor,
         plugin: plugins.nameOf(plugin),
         data,
-        commit: { target },
+        commit: { target: clipTarget(target) },
       });
     },
     async drain(serverClosed) {
@@ -151,6 +159,7 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
         await sandbox[Symbol.asyncDispose]();
         await tracker.settled();
         await tokens.close();
+        await refusals.close();
         await recordStop(ledger, "drained");
       });
       await closers.disposeAsync();
@@ -244,7 +253,7 @@ async function openKernelLedger(
   deps: KernelDeps,
   { commitments, metrics, life }: { commitments: Commitments; metrics: Metrics; life: LifeReader },
 ): Promise<Ledger> {
-  const { boot, nowMs, fatal } = deps;
+  const { boot, logger, nowMs, fatal } = deps;
   const { origin, ...limits } = config.ledger;
   return await openLedger(
     { folder: `${boot.dataDir}/ledger`, ...(origin === undefined ? {} : { origin }), ...limits },
@@ -252,6 +261,7 @@ async function openKernelLedger(
       ...{ nowMs, randomBytes, commitments, fatal },
       committed: (batch) => metrics.ledgerCommitted(batch),
       scanned: (record) => life.take(record),
+      warn: (message) => logger.child("ledger").warning(message),
     },
   );
 }

@@ -93,6 +93,10 @@ export const configSchema = z.strictObject({
       .describe("Inputs and outputs up to this size are kept beside their salt."),
     commitmentsMax: count(1_000_000, "Commitments whose salt is kept; the oldest go first."),
     refusalsWindowMs: ms(10_000, "Refused tokens are written once in this time, with a count."),
+    refusalsMax: count(
+      100,
+      "Refusals of one caller in that time with an entry each; the others are counted.",
+    ),
     public: z.boolean().default(false).describe("Whether /log is served without a token."),
     openRecordsMax: count(16_384, "Records read again before a start; the older ones are read after it."),
     auditRecordsPerSecond: count(10_000, "How fast the older records are read again after a start."),

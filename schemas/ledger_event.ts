@@ -176,6 +176,8 @@ export const ledgerEventData = {
     code: problemCodeSchema,
     targetCommitment: sha256Hex,
   }),
+  /** Refusals of this actor, calls and other requests, that have no entries of their own. */
+  "refusal.counted": z.strictObject({ count: z.int().positive(), windowMs: nat }),
   "token.created": z.strictObject({ token: tokenId, role: roleSchema, nameCommitment: sha256Hex }),
   "token.revoked": z.strictObject({ token: tokenId }),
   "token.refused": z.strictObject({ count: z.int().positive(), windowMs: nat }),

@@ -28,6 +28,7 @@ import { registerOpenApi } from "./openapi.ts";
 import { registerPlugins } from "./plugins.ts";
 import { answerProblem, refuseInvalid } from "./problems.ts";
 import { registerProofs } from "./proofs.ts";
+import { ReadSlots } from "./read_slots.ts";
 import { setSecurityHeaders } from "./security_headers.ts";
 import { registerTokens } from "./tokens.ts";
 
@@ -51,9 +52,12 @@ export function createApp(kernel: ApiKernel, { swaggerUiFolder }: AppOptions): A
   registerLogs(app, kernel);
   registerGrants(app, kernel);
   registerTokens(app, kernel);
-  registerLedger(app, kernel);
+  const reads = new ReadSlots({
+    ...{ action: "read the ledger", perCallerMax: 4, max: 32, retryAfterMs: 500 },
+  });
+  registerLedger(app, kernel, reads);
   registerLedgerKeys(app, kernel);
-  registerProofs(app, kernel);
+  registerProofs(app, kernel, reads);
   registerLedgerExport(app, kernel);
   registerCommitments(app, kernel);
   registerLogTiles(app, kernel);

@@ -20,7 +20,7 @@ import {
 import { MessageWriter, readMessages } from "../../sandbox/warden/lines.ts";
 import { WardenLink } from "../../sandbox/warden_link.ts";
 import { createKernel, type Kernel } from "../kernel.ts";
-import { LedgerCorruptError } from "../ledger/corrupt_error.ts";
+import { LedgerCorruptError } from "../ledger/ledger_corrupt_error.ts";
 import { createLineWriter } from "../telemetry/line_writer.ts";
 import { createLogger } from "../telemetry/log.ts";
 import { z } from "zod";

@@ -8,6 +8,7 @@ import { checkpointSchema, ledgerEntrySchema, listSchema } from "../../schemas/a
 import { requireRole } from "./authenticate.ts";
 import type { Api, ApiKernel } from "./context.ts";
 import { pageQuery } from "./page.ts";
+import { holdSlot, type ReadSlots } from "./read_slots.ts";
 import { json, text, tokenProblems } from "./responses.ts";
 import { strictQuery } from "./strict_query.ts";
 
@@ -44,7 +45,7 @@ const entriesQuery = strictQuery({
   until: instant.optional().openapi({ type: "string", format: "date-time", description: "Before this time" }),
 });
 
-export function registerLedger(app: Api, kernel: ApiKernel): void {
+export function registerLedger(app: Api, kernel: ApiKernel, reads: ReadSlots): void {
   const { ledger } = kernel;
   const viewer = requireRole(kernel, "viewer");
 
@@ -60,11 +61,11 @@ export function registerLedger(app: Api, kernel: ApiKernel): void {
         "request looks at `ledger.filterRecordsMax` entries at most, so a page may hold few entries or none " +
         "and still have a `next`.",
       security: [{ bearer: [] }],
-      middleware: viewer,
+      middleware: [viewer, holdSlot(reads)] as const,
       request: { query: entriesQuery },
       responses: {
         200: json("Entries", listSchema(ledgerEntrySchema.meta({ id: "LedgerEntry" }))),
-        ...tokenProblems("INPUT_INVALID"),
+        ...tokenProblems("INPUT_INVALID", "QUEUE_FULL"),
       },
     }),
     async (c) => {

@@ -10,22 +10,23 @@
  * @module
  */
 import { createRoute } from "@hono/zod-openapi";
-import { ProblemError } from "../../schemas/problem.ts";
 import { requireRole } from "./authenticate.ts";
 import type { Api, ApiKernel } from "./context.ts";
 import { indexText } from "./ledger.ts";
 import { createPacedBody } from "./paced_body.ts";
+import { ReadSlots, takeTimeoutMs } from "./read_slots.ts";
 import { file, tokenProblems } from "./responses.ts";
 import { strictQuery } from "./strict_query.ts";
 
 export const exportsMax = 16;
 export const exportsPerCallerMax = 2;
-const takeTimeoutMs = 30_000;
 const retryAfterMs = 5_000;
 const contentType = "application/x-ndjson";
 
 export function registerLedgerExport(app: Api, kernel: ApiKernel): void {
-  const slots = new ExportSlots();
+  const slots = new ReadSlots({
+    ...{ action: "export the ledger", perCallerMax: exportsPerCallerMax, max: exportsMax, retryAfterMs },
+  });
 
   app.openapi(
     createRoute({
@@ -71,30 +72,4 @@ export function registerLedgerExport(app: Api, kernel: ApiKernel): void {
       }
     },
   );
-}
-
-/** How many exports are under way, and whose they are. */
-class ExportSlots {
-  readonly #byCaller = new Map<string, number>();
-  #taken = 0;
-
-  /** Returns what gives the slot back. Throws QUEUE_FULL. */
-  take(caller: string): () => void {
-    const own = this.#byCaller.get(caller) ?? 0;
-    if (own >= exportsPerCallerMax || this.#taken >= exportsMax) {
-      const state = own >= exportsPerCallerMax
-        ? `${own} exports of yours are under way`
-        : `${this.#taken} exports are under way`;
-      throw new ProblemError("QUEUE_FULL", `Cannot export the ledger: ${state}`, { retryAfterMs });
-    }
-    this.#add(caller, 1);
-    return () => this.#add(caller, -1);
-  }
-
-  #add(caller: string, count: number): void {
-    const own = (this.#byCaller.get(caller) ?? 0) + count;
-    if (own > 0) this.#byCaller.set(caller, own);
-    else this.#byCaller.delete(caller);
-    this.#taken += count;
-  }
 }

@@ -12,6 +12,7 @@ import { ProblemError } from "../../schemas/problem.ts";
 import { parseTilePath, tileWidth } from "../ledger/tile_path.ts";
 import { admitToLog } from "./authenticate.ts";
 import type { Api, ApiEnv, ApiKernel } from "./context.ts";
+import { holdSlot, ReadSlots } from "./read_slots.ts";
 import { file, text, tokenProblems } from "./responses.ts";
 
 const contentType = "application/octet-stream";
@@ -54,10 +55,13 @@ export function registerLogTiles(app: Api, kernel: ApiKernel): void {
     request: { params: z.object({ path: z.string() }) },
     responses: {
       200: file("Hashes of 32 bytes each; or entries, each behind its length in 16 bits", contentType),
-      ...tokenProblems("NOT_FOUND"),
+      ...tokenProblems("NOT_FOUND", "QUEUE_FULL"),
     },
   });
   app.openAPIRegistry.registerPath(tileRoute);
+  // They alone are large. Slots of their own: where the log is public, nobody can take those of callers.
+  const slots = new ReadSlots({ action: "read a tile", perCallerMax: 4, max: 32, retryAfterMs: 500 });
+  app.use("/log/tile/entries/*", admit, holdSlot(slots));
   const keptBy = config.ledger.public ? "public" : "private";
   app.get("/log/tile/:path{.+}", admit, async (c) => {
     const { path } = c.req;

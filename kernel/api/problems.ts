@@ -2,7 +2,8 @@
  * Problems on the wire: each failure becomes `application/problem+json` here and nowhere else.
  *
  * Invariants:
- * - an act refused to a known caller, or failed, is in the ledger before its answer, once;
+ * - an act refused to a known caller, or failed, is in the ledger before its answer, once; of a caller who is
+ *   refused again and again, most are only counted (`refusal_budget.ts`);
  * - whatever answers a write of a known caller carries the newest checkpoint. It covers the entry of the failed
  *   or refused act, because that was durable before;
  * - an unexpected error is logged in full and told in general.

@@ -9,12 +9,14 @@ import { formatTlogProof } from "../ledger/tlog_proof.ts";
 import { requireRole } from "./authenticate.ts";
 import type { Api, ApiKernel } from "./context.ts";
 import { indexText } from "./ledger.ts";
+import { holdSlot, type ReadSlots } from "./read_slots.ts";
 import { json, text, tokenProblems } from "./responses.ts";
 import { strictQuery } from "./strict_query.ts";
 
-export function registerProofs(app: Api, kernel: ApiKernel): void {
+export function registerProofs(app: Api, kernel: ApiKernel, reads: ReadSlots): void {
   const { reader } = kernel.ledger;
   const viewer = requireRole(kernel, "viewer");
+  const slot = holdSlot(reads);
 
   app.openapi(
     createRoute({
@@ -26,7 +28,7 @@ export function registerProofs(app: Api, kernel: ApiKernel): void {
       description:
         "Needs the role `viewer`. For the newest checkpoint: text (c2sp.org/tlog-proof@v1), or its parts as JSON.",
       security: [{ bearer: [] }],
-      middleware: viewer,
+      middleware: [viewer, slot] as const,
       request: {
         params: z.object({ index: indexText }),
         query: strictQuery({ format: z.enum(["text", "json"]).default("text") }),
@@ -39,7 +41,7 @@ export function registerProofs(app: Api, kernel: ApiKernel): void {
             "application/json": { schema: inclusionProofSchema.meta({ id: "InclusionProof" }) },
           },
         },
-        ...tokenProblems("INPUT_INVALID", "ENTRY_NOT_FOUND"),
+        ...tokenProblems("INPUT_INVALID", "ENTRY_NOT_FOUND", "QUEUE_FULL"),
       },
     }),
     async (c) => {
@@ -59,7 +61,7 @@ export function registerProofs(app: Api, kernel: ApiKernel): void {
       summary: "Prove that a log begins with a smaller one",
       description: "Needs the role `viewer`. See RFC 6962, section 2.1.2.",
       security: [{ bearer: [] }],
-      middleware: viewer,
+      middleware: [viewer, slot] as const,
       request: {
         query: strictQuery({
           from: indexText.describe("Size of the smaller log, 1 or more"),
@@ -70,7 +72,7 @@ export function registerProofs(app: Api, kernel: ApiKernel): void {
       },
       responses: {
         200: json("The proof", consistencyProofSchema.meta({ id: "ConsistencyProof" })),
-        ...tokenProblems("INPUT_INVALID"),
+        ...tokenProblems("INPUT_INVALID", "QUEUE_FULL"),
       },
     }),
     async (c) => {

@@ -6,7 +6,7 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { join } from "node:path";
-import { namingFirstBad } from "./first_bad_entry.ts";
+import { namingFirstBad } from "./verify/first_bad_entry.ts";
 import type { LedgerFiles } from "./ledger_files.ts";
 import { fileRecordsMax } from "./log_files.ts";
 import { scanLog } from "./recovery.ts";

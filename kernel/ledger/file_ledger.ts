@@ -10,7 +10,7 @@ import { audit } from "./audit.ts";
 import { signCheckpoint } from "./checkpoint.ts";
 import { CheckpointPublisher } from "./checkpoint_file.ts";
 import { CommitQueue } from "./commit_queue.ts";
-import { LedgerCorruptError } from "./corrupt_error.ts";
+import { LedgerCorruptError } from "./ledger_corrupt_error.ts";
 import {
   type CommitmentRow,
   createSalts,
@@ -102,10 +102,6 @@ export class FileLedger implements Ledger {
       ...{ files, folder: options.folder, filterRecordsMax: options.filterRecordsMax },
       // Written after the acknowledgement: who has just got one may ask for a proof.
       tiles: {
-        subtree: async (place) => {
-          await this.#tiling;
-          return await tiles.subtree(place);
-        },
         read: async (level, index, width) => {
           await this.#tiling;
           return await tiles.read(level, index, width);

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { ProblemError } from "../../schemas/problem.ts";
 import { type Checkpoint, openCheckpoint, signCheckpoint } from "./checkpoint.ts";
 import { publishCheckpoint, readCheckpointFile } from "./checkpoint_file.ts";
-import { LedgerCorruptError } from "./corrupt_error.ts";
+import { LedgerCorruptError } from "./ledger_corrupt_error.ts";
 import type { LedgerFiles } from "./ledger_files.ts";
 import { logFileNames } from "./log_files.ts";
 import { createSigner, type Signer } from "./signed_note.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { generateKeyPairSync } from "node:crypto";
 import { openCheckpoint } from "./checkpoint.ts";
-import { LedgerCorruptError } from "./corrupt_error.ts";
+import { LedgerCorruptError } from "./ledger_corrupt_error.ts";
 import { type Ledger, openLedger } from "./ledger.ts";
 import { formatRecord } from "./record.ts";
 import { createSigner, parseVerifierKey, signNote } from "./signed_note.ts";

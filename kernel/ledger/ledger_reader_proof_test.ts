@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { LedgerCorruptError } from "./corrupt_error.ts";
+import { LedgerCorruptError } from "./ledger_corrupt_error.ts";
 import { checkConsistency, checkInclusion } from "./proof.ts";
 import { createWorld, isProblem, rootOf } from "./testing/reader_world.ts";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { LedgerEntry } from "../../schemas/api.ts";
 import { bundleHeaderSchema } from "./bundle.ts";
-import { LedgerCorruptError } from "./corrupt_error.ts";
+import { LedgerCorruptError } from "./ledger_corrupt_error.ts";
 import { createLedgerReader, type EntriesQuery, type LedgerReader } from "./ledger_reader.ts";
 import { logFileName } from "./log_files.ts";
 import { MemoryDisk } from "./testing/memory_disk.ts";
@@ -94,13 +94,58 @@ Deno.test("LedgerReader.entries() looks at so many records for a filter, and say
   assert.equal((await readPages(reader, { types: ["none.such"], limit: 10 })).pages, 4);
 });
 
-Deno.test("LedgerReader.entries() shows a filter's reader a line that is no record", async () => {
-  const { reader, disk } = createWorld(3);
-  const path = `/ledger/log/${logFileName(0)}`;
-  const text = new TextDecoder().decode(disk.get(path));
-  disk.put(path, new TextEncoder().encode(text.replace('"call.completed"', "gone")));
-  const { items } = await reader.entries({ types: ["token.created"], limit: 10 });
-  assert.deepEqual(items.map(({ index }) => index), [1, 2]);
+/** The same log, with a line changed on the disk of a running kernel. */
+function createChangedWorld(index: number, change: (line: string) => string, options = {}) {
+  const world = createWorld(600, options);
+  const path = `/ledger/log/${logFileName(index - index % 256)}`;
+  const lines = new TextDecoder().decode(world.disk.get(path)).split("\n");
+  lines[index % 256] = change(lines[index % 256]);
+  world.disk.put(path, new TextEncoder().encode(lines.join("\n")));
+  return world;
+}
+
+const changes: [name: string, change: (line: string) => string][] = [
+  ["another actor", (line) => line.replace('"actor":"kernel"', '"actor":"nobody"')],
+  ["what is no record", () => "gone"],
+  ["nothing", () => ""],
+  ["bytes that are no text", (line) => line.replace("{", "\u0000")],
+];
+
+for (const [name, change] of changes) {
+  Deno.test(`LedgerReader serves no entry that was changed on the disk, here to ${name}`, async () => {
+    const { reader, lines } = createChangedWorld(300, change);
+    const isNamed = isProblem(
+      "INTERNAL",
+      /^Cannot read entry 300: .*not the entry that was logged.*ledger verify/,
+    );
+    await assert.rejects(() => reader.entries({ after: 200, limit: 1_000 }), isNamed);
+    await assert.rejects(() => reader.entries({ after: 299, limit: 1 }), isNamed);
+    // Neither does a filter pass over it in silence.
+    await assert.rejects(() => reader.entries({ types: ["none.such"], limit: 1 }), isNamed);
+    await assert.rejects(() => reader.tile({ kind: "entries", index: 1, width: 256 }), isNamed);
+    const { lines: bundle } = await reader.bundle(0);
+    await assert.rejects(() => Array.fromAsync(bundle), isNamed);
+    assert.equal((await reader.entries({ after: 298, limit: 1 })).items[0].line, lines[299]);
+    assert.equal((await reader.entries({ after: 300, limit: 1 })).items[0].line, lines[301]);
+    assert.ok(await reader.tile({ kind: "entries", index: 1, width: 44 }));
+  });
+}
+
+Deno.test("LedgerReader.entries() accuses the tiles where it is they that were changed", async () => {
+  let isDamaged = false;
+  const { reader, lines } = createWorld(600, {
+    damage: (hash, { level, index }) => isDamaged && level === 0 && index === 300 ? "0".repeat(64) : hash,
+  });
+  // What a proof was made of before does not stand in for what is on the disk now.
+  await reader.inclusionProof(300);
+  isDamaged = true;
+  await assert.rejects(
+    () => reader.entries({ after: 299, limit: 1 }),
+    isProblem("INTERNAL", /tiles are damaged.*remove the folder ledger\/tiles/),
+  );
+  isDamaged = false;
+  assert.equal((await reader.entries({ after: 299, limit: 1 })).items[0].line, lines[300]);
+  assert.equal((await reader.inclusionProof(300)).index, 300);
 });
 
 Deno.test("LedgerReader.entries() names the entry that the log lacks", async () => {
@@ -115,20 +160,20 @@ Deno.test("LedgerReader.entries() ends a page of long lines early", async () => 
   const disk = new MemoryDisk();
   const long = "x".repeat(65_000);
   disk.put(`/ledger/log/${logFileName(0)}`, new TextEncoder().encode(`${long}\n`.repeat(256)));
-  const { reader } = createWorld(3);
-  const large = createLedgerReader({
+  const reader = createLedgerReader({
     files: disk,
     folder: "/ledger",
-    tiles: { subtree: () => Promise.reject(), read: () => Promise.reject() },
+    tiles: {
+      read: (_level, _index, width) => Promise.resolve(Uint8Array.fromHex(hashLeaf(long).repeat(width))),
+    },
     checkpoint: () => ({ origin: "airlock.test", size: 256, rootHash: "", note: "" }),
     keys: () => [],
     filterRecordsMax: 1,
   });
-  assert.equal((await reader.entries({ limit: 1_000 })).next, null);
-  const page = await large.entries({ limit: 1_000 });
-  assert.ok(page.items.length > 100 && page.items.length < 140, `${page.items.length} items`);
+  const page = await reader.entries({ limit: 1_000 });
+  assert.equal(page.items.length, Math.ceil(1_048_576 / 65_000));
   assert.equal(page.next, page.items.length - 1);
-  assert.equal((await readPages(large, { limit: 1_000 })).items.length, 256);
+  assert.equal((await readPages(reader, { limit: 1_000 })).items.length, 256);
 });
 
 Deno.test("LedgerReader.bundle() carries the stored lines to the byte, and leads to the signed root", async () => {

@@ -8,7 +8,7 @@
  */
 import { join } from "node:path";
 import type { LedgerEntry } from "../../schemas/api.ts";
-import { LedgerCorruptError } from "./corrupt_error.ts";
+import { LedgerCorruptError } from "./ledger_corrupt_error.ts";
 import { fileMode, type LedgerFile, type LedgerFiles, readFile, writeAll } from "./ledger_files.ts";
 import { decodeLine, recordBytesMax } from "./record.ts";
 import { hashLeaf } from "./tree.ts";

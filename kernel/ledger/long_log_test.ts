@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { LedgerCorruptError } from "./corrupt_error.ts";
+import { LedgerCorruptError } from "./ledger_corrupt_error.ts";
 import { openLedger } from "./ledger.ts";
 import { checkConsistency, checkInclusion } from "./proof.ts";
 import { accepted, createDeps, folder, open, options, verifyAll } from "./testing/ledger_support.ts";

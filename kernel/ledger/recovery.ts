@@ -20,7 +20,7 @@ import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
 import { ledgerEventData, type LedgerRecord } from "../../schemas/ledger_event.ts";
 import type { Checkpoint } from "./checkpoint.ts";
-import { LedgerCorruptError } from "./corrupt_error.ts";
+import { LedgerCorruptError } from "./ledger_corrupt_error.ts";
 import {
   fileMode,
   type LedgerFile,

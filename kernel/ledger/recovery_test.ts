@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
-import { LedgerCorruptError } from "./corrupt_error.ts";
+import { LedgerCorruptError } from "./ledger_corrupt_error.ts";
 import { parseCheckpoint } from "./checkpoint.ts";
 import { scanLog } from "./recovery.ts";
 import { Frontier } from "./tree.ts";

@@ -14,7 +14,7 @@
 import { Buffer } from "node:buffer";
 import { createPrivateKey, type KeyObject } from "node:crypto";
 import { join } from "node:path";
-import { LedgerCorruptError } from "./corrupt_error.ts";
+import { LedgerCorruptError } from "./ledger_corrupt_error.ts";
 import { type LedgerFiles, readFile, replaceFile, syncFolder } from "./ledger_files.ts";
 import { createSigner, openNote, SignedNoteError, type Signer, signNote } from "./signed_note.ts";
 

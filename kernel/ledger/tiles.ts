@@ -13,7 +13,7 @@
  * @module
  */
 import { join } from "node:path";
-import { LedgerCorruptError } from "./corrupt_error.ts";
+import { LedgerCorruptError } from "./ledger_corrupt_error.ts";
 import {
   fileMode,
   type LedgerFile,

@@ -2,9 +2,10 @@
  * The router takes one call through the kernel: which plugin, which action, may it, then its cell and back.
  *
  * Order is the contract: a call is in the ledger before its plugin sees the input, and its outcome is there
- * before the caller sees the answer. A call that is refused has one entry, `call.refused`; a call that was
- * accepted has two, `call.accepted` and then `call.completed` or `call.failed`; between them stands `call.retried` when an
- * idempotent one was made again after its cell had ended.
+ * before the caller sees the answer. A call that was accepted has two entries, `call.accepted` and then
+ * `call.completed` or `call.failed`; between them stands `call.retried` when an idempotent one was made again after its
+ * cell had ended. A call that is refused has one, `call.refused`; of a caller who is refused again and again, most
+ * are only counted, see `refusal_budget.ts`.
  *
  * @module
  */
@@ -15,14 +16,16 @@ import type { Ledger } from "../ledger/ledger.ts";
 import { checkCallable, type Installed } from "../lifecycle/installed.ts";
 import type { Plugins } from "../lifecycle/plugins.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import { clipTarget, type RefusalBudget } from "../trust/refusal_budget.ts";
 import { type Call, type CallableCell, type CallResult, watched } from "./call.ts";
 import { Lines } from "./lines.ts";
 import type { Turnstile } from "./turnstile.ts";
 
 export interface RouterDeps {
-  readonly plugins: Plugins<CallableCell>;
-  readonly ledger: Ledger;
-  readonly metrics: Metrics;
+  readonly plugins: Pick<Plugins<CallableCell>, "find" | "nameOf">;
+  readonly ledger: Pick<Ledger, "append">;
+  readonly metrics: Pick<Metrics, "refused" | "callEnded">;
+  readonly refusals: Pick<RefusalBudget, "take">;
   /** Calls that may wait, for each action. */
   readonly callsPendingMax: number;
   /** Inputs of all calls under way and waiting. */
@@ -301,12 +304,13 @@ export class Router {
   async #refused(call: Call, error: unknown): Promise<unknown> {
     if (!(error instanceof ProblemError) || error.code === "NOT_READY") return error;
     this.deps.metrics.refused(error.code);
+    if (!this.deps.refusals.take(call.actor)) return error;
     await this.deps.ledger.append({
       type: "call.refused",
       actor: call.actor,
       plugin: this.deps.plugins.nameOf(call.plugin),
       data: { request: call.request, code: error.code },
-      commit: { target: `${call.plugin}/${call.action}` },
+      commit: { target: clipTarget(`${call.plugin}/${call.action}`) },
     });
     return error;
   }

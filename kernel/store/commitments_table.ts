@@ -12,16 +12,19 @@
  * - power cut: a whole prefix of the batches. The last ledger entries then have no opening, just as if it
  *   had been deleted; chain, tree and proofs hold. synchronous=OFF would save a third of the time, but a
  *   power cut could tear the file, and with it every older opening: NORMAL.
+ * - the process killed, or the disk full, between the deletion of a row and the WAL's end: the row is gone, its
+ *   bytes stand in the WAL. They go when the file is opened next, or its entry is deleted once more;
  * - the ledger restored from an older copy, or cut by its recovery: openings at indexes that it will use
  *   again. So the ledger calls `deleteFrom(size)` as it opens, before its first append.
  *
- * Invariants: `rows` is exact, it commits with the rows it counts. An entry is trimmed whole, oldest first.
+ * Invariants: `rows` is exact, it commits with the rows it counts. An entry is trimmed whole, oldest first. While
+ * the WAL cannot be emptied nothing is said to be shredded, not even what has no row any more.
  *
  * @module
  */
 import type { DatabaseSync, SQLInputValue } from "node:sqlite";
 import { z } from "zod";
-import { createTransact, openDatabase } from "./database.ts";
+import { createTransact, openDatabase, StoreError } from "./database.ts";
 import { commitmentsMigrations } from "./migrations.ts";
 
 export interface Opening {
@@ -43,7 +46,10 @@ export interface Commitments extends Disposable {
   save(openings: readonly Opening[]): void;
   /** Of one entry, by field. */
   get(index: number): Opening[];
-  /** Shreds the openings of one entry: overwritten in the file, gone from the WAL. Returns how many. */
+  /**
+   * Shreds the openings of one entry: overwritten in the file, gone from the WAL, also those whose rows went
+   * before. Returns how many rows there were. Throws {@linkcode StoreError} while the WAL cannot be emptied.
+   */
   delete(index: number): number;
   /** Deletes those of entries at or after `index`: the ledger's size, at start. Returns how many. */
   deleteFrom(index: number): number;
@@ -56,6 +62,8 @@ const rowSchema = z.object({
   salt: z.instanceof(Uint8Array),
   value: z.instanceof(Uint8Array).nullable(),
 });
+
+const checkpointSchema = z.object({ busy: z.int() });
 
 // One call into SQLite for 16 rows halves the time of a large batch.
 const rowsPerStatement = 16;
@@ -73,6 +81,17 @@ export function openCommitments({ file, rowsMax }: { file: string; rowsMax: numb
     check: false,
     exclusive: true,
   });
+  try {
+    // What a life before this one deleted, and did not live to shred.
+    emptyWal(db, file);
+    return createTable(db, { file, rowsMax });
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+}
+
+function createTable(db: DatabaseSync, { file, rowsMax }: { file: string; rowsMax: number }): Commitments {
   const transact = createTransact(db);
   const insertRows = createInsertRows(db);
   const select = db.prepare("SELECT * FROM commitments WHERE entry = ? ORDER BY field");
@@ -122,7 +141,7 @@ export function openCommitments({ file, rowsMax }: { file: string; rowsMax: numb
     delete(index) {
       const deleted = -change(() => -Number(deleteOne.run(index).changes));
       // secure_delete has zeroed the row, but the WAL still holds the page as it was written.
-      db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+      emptyWal(db, file);
       return deleted;
     },
     deleteFrom: (index) => -change(() => -Number(deleteAtOrAfter.run(index).changes)),
@@ -131,6 +150,21 @@ export function openCommitments({ file, rowsMax }: { file: string; rowsMax: numb
     },
     [Symbol.dispose]: () => db.close(),
   };
+}
+
+/** Moves what is in the WAL to the file, and cuts the WAL to nothing. Throws {@linkcode StoreError} where it is not. */
+function emptyWal(db: DatabaseSync, file: string): void {
+  const action = `Cannot empty "${file}-wal"`;
+  const remedy = "what was deleted may still be read there; free disk space and delete it again";
+  let busy: number;
+  try {
+    // Whoever holds the WAL is told of in a row, and is no error.
+    ({ busy } = checkpointSchema.parse(db.prepare("PRAGMA wal_checkpoint(TRUNCATE)").get()));
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new StoreError("unusable", `${action}: ${reason}; ${remedy}`, { cause });
+  }
+  if (busy !== 0) throw new StoreError("busy", `${action}: it is being read; ${remedy}`);
 }
 
 function createInsertRows(db: DatabaseSync): (openings: readonly Opening[]) => void {

@@ -90,6 +90,15 @@ export const acts: readonly Act[] = [
   { act: "a call of no action", entries: ["call.refused"], run: call("none") },
   { act: "a request that is refused", entries: ["request.refused"], run: order("dance") },
   {
+    act: "more refused requests of one caller than have entries of their own",
+    entries: ["request.refused", "refusal.counted"],
+    run: async (airlock) => {
+      await Promise.all(Array.from({ length: 110 }, () => order("dance")(airlock)));
+      const counted = async () => (await airlock.records()).some(({ type }) => type === "refusal.counted");
+      await until("those that were counted", counted);
+    },
+  },
+  {
     act: "a token that is none",
     entries: ["token.refused"],
     run: (airlock) => airlock.request("GET", "/v1/plugins", undefined, { authorization: "Bearer none" }),

@@ -66,10 +66,6 @@ export function createWorld(
     }),
     folder: "/ledger",
     tiles: {
-      subtree: (place) => {
-        const width = 2 ** place.level;
-        return Promise.resolve(damage(tree.root(place.index * width, (place.index + 1) * width), place));
-      },
       read: (level, index, width) => {
         const below = 256 ** level;
         const hashes = Array.from({ length: width }, (_, at) => {

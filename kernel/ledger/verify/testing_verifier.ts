@@ -4,12 +4,12 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { LedgerInvalidError } from "../ledger_invalid_error.ts";
+import { LedgerInvalidError } from "./ledger_invalid_error.ts";
 import { openLedger } from "../ledger.ts";
 import { parseVerifierKey } from "../signed_note.ts";
-import { verifyLedgerFolder } from "../verify_folder.ts";
-import { createDeps, folder, options } from "./ledger_support.ts";
-import { MemoryDisk } from "./memory_disk.ts";
+import { verifyLedgerFolder } from "./verify_folder.ts";
+import { createDeps, folder, options } from "../testing/ledger_support.ts";
+import { MemoryDisk } from "../testing/memory_disk.ts";
 
 export const logFile = (first = 0) => `${folder}/log/${String(first).padStart(20, "0")}.ndjson`;
 export const checkpointFile = `${folder}/checkpoint`;

@@ -7,10 +7,10 @@
  * @module
  */
 import { join } from "node:path";
-import { type Checkpoint, CheckpointError, parseCheckpoint } from "./checkpoint.ts";
+import { type Checkpoint, CheckpointError, parseCheckpoint } from "../checkpoint.ts";
 import { LedgerInvalidError } from "./ledger_invalid_error.ts";
-import type { LedgerFiles } from "./ledger_files.ts";
-import { SignedNoteError, textOfNote } from "./signed_note.ts";
+import type { LedgerFiles } from "../ledger_files.ts";
+import { SignedNoteError, textOfNote } from "../signed_note.ts";
 
 const stretchBytes = 65_536;
 const lineBytesMax = 16_384;

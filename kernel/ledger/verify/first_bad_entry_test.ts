@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { LedgerCorruptError } from "./corrupt_error.ts";
+import { LedgerCorruptError } from "../ledger_corrupt_error.ts";
 import { findFirstBadEntry, namingFirstBad } from "./first_bad_entry.ts";
-import { MemoryDisk } from "./testing/memory_disk.ts";
+import { MemoryDisk } from "../testing/memory_disk.ts";
 
 const folder = "/ledger";
 

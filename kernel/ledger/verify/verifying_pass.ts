@@ -7,12 +7,12 @@
  * @module
  */
 import { z } from "zod";
-import type { LedgerRecord } from "../../schemas/ledger_event.ts";
+import type { LedgerRecord } from "../../../schemas/ledger_event.ts";
 import { LedgerInvalidError } from "./ledger_invalid_error.ts";
-import { fileRecordsMax } from "./log_files.ts";
+import { fileRecordsMax } from "../log_files.ts";
 import { type ClaimedCheckpoint, describeSigners } from "./published_checkpoints.ts";
-import { SignedNoteError, type Verifier } from "./signed_note.ts";
-import { Frontier } from "./tree.ts";
+import { SignedNoteError, type Verifier } from "../signed_note.ts";
+import { Frontier } from "../tree.ts";
 import type { TrustedKeys } from "./trusted_keys.ts";
 
 export interface VerifyingPassOptions {

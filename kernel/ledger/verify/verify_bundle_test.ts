@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { createPrivateKey, generateKeyPairSync } from "node:crypto";
-import { signCheckpoint } from "./checkpoint.ts";
+import { signCheckpoint } from "../checkpoint.ts";
 import { LedgerInvalidError } from "./ledger_invalid_error.ts";
-import { createSigner, parseVerifierKey } from "./signed_note.ts";
-import { accepted, open } from "./testing/ledger_support.ts";
-import { MemoryDisk } from "./testing/memory_disk.ts";
+import { createSigner, parseVerifierKey } from "../signed_note.ts";
+import { accepted, open } from "../testing/ledger_support.ts";
+import { MemoryDisk } from "../testing/memory_disk.ts";
 import { verifyBundle } from "./verify_bundle.ts";
 
 const newline = 0x0a;

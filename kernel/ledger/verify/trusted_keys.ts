@@ -8,10 +8,10 @@
  *
  * @module
  */
-import { ledgerEventData, type LedgerRecord } from "../../schemas/ledger_event.ts";
-import { type Checkpoint, openCheckpoint } from "./checkpoint.ts";
+import { ledgerEventData, type LedgerRecord } from "../../../schemas/ledger_event.ts";
+import { type Checkpoint, openCheckpoint } from "../checkpoint.ts";
 import { LedgerInvalidError } from "./ledger_invalid_error.ts";
-import { parseVerifierKey, SignedNoteError, type Verifier } from "./signed_note.ts";
+import { parseVerifierKey, SignedNoteError, type Verifier } from "../signed_note.ts";
 
 export interface LedgerKey {
   readonly key: string;

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { openLedger } from "./ledger.ts";
-import { accepted, createDeps, folder, open, options } from "./testing/ledger_support.ts";
-import { MemoryDisk } from "./testing/memory_disk.ts";
-import { put, refusal, textOf } from "./testing/verifier_support.ts";
+import { openLedger } from "../ledger.ts";
+import { accepted, createDeps, folder, open, options } from "../testing/ledger_support.ts";
+import { MemoryDisk } from "../testing/memory_disk.ts";
+import { put, refusal, textOf } from "./testing_verifier.ts";
 
 Deno.test("TrustedKeys leads from an old key to the new one, and from none back to one that was before it", async () => {
   const disk = new MemoryDisk();

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { createPrivateKey, generateKeyPairSync } from "node:crypto";
-import type { LedgerRecord } from "../../schemas/ledger_event.ts";
-import { signCheckpoint } from "./checkpoint.ts";
-import { firstPrev, formatRecord } from "./record.ts";
-import { createSigner } from "./signed_note.ts";
-import { accepted, folder, open } from "./testing/ledger_support.ts";
-import { MemoryDisk } from "./testing/memory_disk.ts";
-import { Frontier, hashLeaf } from "./tree.ts";
+import type { LedgerRecord } from "../../../schemas/ledger_event.ts";
+import { signCheckpoint } from "../checkpoint.ts";
+import { firstPrev, formatRecord } from "../record.ts";
+import { createSigner } from "../signed_note.ts";
+import { accepted, folder, open } from "../testing/ledger_support.ts";
+import { MemoryDisk } from "../testing/memory_disk.ts";
+import { Frontier, hashLeaf } from "../tree.ts";
 import {
   checkpointFile,
   createLog,
@@ -16,7 +16,7 @@ import {
   refusal,
   textOf,
   verify,
-} from "./testing/verifier_support.ts";
+} from "./testing_verifier.ts";
 import { readLedgerKeys } from "./verify_folder.ts";
 
 Deno.test("verifyLedgerFolder() accuses no entry for what somebody else wrote into checkpoints.log", async () => {

@@ -9,11 +9,11 @@
  * @module
  */
 import { join } from "node:path";
-import type { LedgerRecord } from "../../schemas/ledger_event.ts";
-import { readCheckpointFile } from "./checkpoint_file.ts";
-import { LedgerCorruptError } from "./corrupt_error.ts";
+import type { LedgerRecord } from "../../../schemas/ledger_event.ts";
+import { readCheckpointFile } from "../checkpoint_file.ts";
+import { LedgerCorruptError } from "../ledger_corrupt_error.ts";
 import { findFirstBadEntry, type LogFolder } from "./first_bad_entry.ts";
-import { type LedgerFiles, withFile } from "./ledger_files.ts";
+import { type LedgerFiles, withFile } from "../ledger_files.ts";
 import { LedgerInvalidError } from "./ledger_invalid_error.ts";
 import {
   type ClaimedCheckpoint,
@@ -21,15 +21,15 @@ import {
   describeSigners,
   readPublished,
 } from "./published_checkpoints.ts";
-import { type LogScan, scanLog } from "./recovery.ts";
-import type { Verifier } from "./signed_note.ts";
+import { type LogScan, scanLog } from "../recovery.ts";
+import type { Verifier } from "../signed_note.ts";
 import { type LedgerKey, TrustedKeys } from "./trusted_keys.ts";
-import { readOnlyFiles } from "./verify_files.ts";
+import { readOnlyFiles } from "./read_only_files.ts";
 import { VerifyingPass } from "./verifying_pass.ts";
 
 export interface Verified {
   readonly origin: string;
-  /** Of the signed checkpoint. */
+  /** Of the largest signed checkpoint: the folder's, which may lag behind, or the anchor. */
   readonly size: number;
   /** Hex. */
   readonly rootHash: string;
@@ -75,17 +75,19 @@ export async function verifyLedgerFolder(folder: string, options: VerifyOptions)
   });
   const scan = await scanWhole({ files, folder }, end, pass, options.progress);
   await pass.finish();
-  const signedBy = pass.trustedSignersOf(end);
+  pass.trustedSignersOf(end);
+  const top = anchor !== undefined && anchor.checkpoint.size > end.checkpoint.size ? anchor : end;
+  const signedBy = pass.trustedSignersOf(top);
   const { size, lastTime, checkpoints } = pass.covered;
   return {
-    ...end.checkpoint,
-    checkpoint: end.note,
+    ...top.checkpoint,
+    checkpoint: top.note,
     signedBy,
     keys: pass.keys.namedBelow(size),
     firstTime: size === 0 ? null : pass.firstTime,
     lastTime,
     checkpoints,
-    above: { entries: scan.tree.size - end.checkpoint.size, bytes: await bytesAbove(files, scan) },
+    above: { entries: scan.tree.size - top.checkpoint.size, bytes: await bytesAbove(files, scan) },
     anchor: anchor === undefined
       ? null
       : { size: anchor.checkpoint.size, signedBy: pass.trustedSignersOf(anchor) },

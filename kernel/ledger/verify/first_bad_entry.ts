@@ -9,13 +9,13 @@
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { ChainCheck, type Link } from "./chain_check.ts";
-import type { Checkpoint } from "./checkpoint.ts";
-import { LedgerCorruptError } from "./corrupt_error.ts";
-import { type LedgerFiles, readFile } from "./ledger_files.ts";
-import { fileBytesMax, fileRecordsMax, firstIndexOfFile, logFileName, splitLines } from "./log_files.ts";
-import { parseRecord, RecordError } from "./record.ts";
-import { hashBytes, tileHashesMax } from "./tiles.ts";
-import { Frontier, hashLeaf } from "./tree.ts";
+import type { Checkpoint } from "../checkpoint.ts";
+import { LedgerCorruptError } from "../ledger_corrupt_error.ts";
+import { type LedgerFiles, readFile } from "../ledger_files.ts";
+import { fileBytesMax, fileRecordsMax, firstIndexOfFile, logFileName, splitLines } from "../log_files.ts";
+import { parseRecord, RecordError } from "../record.ts";
+import { hashBytes, tileHashesMax } from "../tiles.ts";
+import { Frontier, hashLeaf } from "../tree.ts";
 
 const turnTiles = 16;
 

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { createPrivateKey } from "node:crypto";
-import { signCheckpoint } from "./checkpoint.ts";
-import { openLedger } from "./ledger.ts";
-import { createSigner, parseVerifierKey } from "./signed_note.ts";
-import { accepted, createDeps, folder, open, options } from "./testing/ledger_support.ts";
-import { MemoryDisk } from "./testing/memory_disk.ts";
-import { hashLeaf } from "./tree.ts";
+import { signCheckpoint } from "../checkpoint.ts";
+import { openLedger } from "../ledger.ts";
+import { createSigner, parseVerifierKey } from "../signed_note.ts";
+import { accepted, createDeps, folder, open, options } from "../testing/ledger_support.ts";
+import { MemoryDisk } from "../testing/memory_disk.ts";
+import { hashLeaf } from "../tree.ts";
 import {
   checkpointFile,
   createLog,
@@ -15,7 +15,7 @@ import {
   refusal,
   textOf,
   verify,
-} from "./testing/verifier_support.ts";
+} from "./testing_verifier.ts";
 import { verifyLedgerFolder } from "./verify_folder.ts";
 
 const newline = 0x0a;
@@ -222,8 +222,12 @@ Deno.test("verifyLedgerFolder() takes what a crash leaves, and a kernel that is 
   put(disk, checkpointFile, anchors[7]);
   put(disk, logFile(), `${textOf(disk, logFile())}{"v":1,"seq":12,`);
   put(disk, publishedFile, `${textOf(disk, publishedFile)}YWly`);
-  const { size, above } = await verify(disk, keys, anchors[11]);
-  assert.deepEqual([size, above], [8, { entries: 4, bytes: 16 }]);
+  for (
+    const [anchor, size, entries] of [[undefined, 8, 4], [anchors[3], 8, 4], [anchors[11], 12, 0]] as const
+  ) {
+    const verified = await verify(disk, keys, anchor);
+    assert.deepEqual([verified.size, verified.above], [size, { entries, bytes: 16 }]);
+  }
 });
 
 Deno.test("verifyLedgerFolder() refuses a missing file, a gap, a record too many and a line that never ends", async () => {

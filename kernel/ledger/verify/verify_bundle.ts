@@ -7,16 +7,16 @@
  *
  * @module
  */
-import type { LedgerRecord } from "../../schemas/ledger_event.ts";
-import { BundleError, type BundleHeader, bundleHeaderBytesMax, parseBundleHeader } from "./bundle.ts";
+import type { LedgerRecord } from "../../../schemas/ledger_event.ts";
+import { BundleError, type BundleHeader, bundleHeaderBytesMax, parseBundleHeader } from "../bundle.ts";
 import { ChainCheck, type Link } from "./chain_check.ts";
-import { type Checkpoint, openCheckpoint } from "./checkpoint.ts";
+import { type Checkpoint, openCheckpoint } from "../checkpoint.ts";
 import { LedgerInvalidError } from "./ledger_invalid_error.ts";
 import { claimedCheckpoint, describeSigners } from "./published_checkpoints.ts";
-import { firstPrev, parseRecord, recordBytesMax, RecordError } from "./record.ts";
-import { SignedNoteError, type Verifier } from "./signed_note.ts";
+import { firstPrev, parseRecord, recordBytesMax, RecordError } from "../record.ts";
+import { SignedNoteError, type Verifier } from "../signed_note.ts";
 import { isInForce } from "./trusted_keys.ts";
-import { coverRange, Frontier, hashLeaf } from "./tree.ts";
+import { coverRange, Frontier, hashLeaf } from "../tree.ts";
 
 export interface VerifiedBundle {
   readonly origin: string;

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { denoFiles, type LedgerFiles } from "./ledger_files.ts";
+import { denoFiles, type LedgerFiles } from "../ledger_files.ts";
 
 function refuse(): never {
   throw new TypeError("A verifier writes nothing");
