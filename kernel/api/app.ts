@@ -53,7 +53,8 @@ export function createApp(kernel: ApiKernel, { swaggerUiFolder }: AppOptions): A
   registerGrants(app, kernel);
   registerTokens(app, kernel);
   const reads = new ReadSlots({
-    ...{ action: "read the ledger", perCallerMax: 4, max: 32, retryAfterMs: 500 },
+    ...{ action: "read the ledger", perCallerMax: 4, max: 32, retryAfterMs: 1_000 },
+    ...{ waitingMax: 1_024, waitMs: 30_000 },
   });
   registerLedger(app, kernel, reads);
   registerLedgerKeys(app, kernel);

@@ -26,6 +26,8 @@ const contentType = "application/x-ndjson";
 export function registerLedgerExport(app: Api, kernel: ApiKernel): void {
   const slots = new ReadSlots({
     ...{ action: "export the ledger", perCallerMax: exportsPerCallerMax, max: exportsMax, retryAfterMs },
+    // An export may take hours.
+    ...{ waitingMax: 0, waitMs: 0 },
   });
 
   app.openapi(
@@ -53,7 +55,7 @@ export function registerLedgerExport(app: Api, kernel: ApiKernel): void {
     }),
     async (c) => {
       const { from, to } = c.req.valid("query");
-      const release = slots.take(c.get("caller").actor);
+      const release = await slots.take(c.get("caller").actor, c.req.raw.signal);
       try {
         const { header, lines } = await kernel.ledger.reader.bundle(from, to);
         const name = `${header.origin.replace(/[^A-Za-z0-9._-]/g, "_")}-${header.from}-${header.to}.ndjson`;

@@ -60,7 +60,10 @@ export function registerLogTiles(app: Api, kernel: ApiKernel): void {
   });
   app.openAPIRegistry.registerPath(tileRoute);
   // They alone are large. Slots of their own: where the log is public, nobody can take those of callers.
-  const slots = new ReadSlots({ action: "read a tile", perCallerMax: 4, max: 32, retryAfterMs: 500 });
+  const slots = new ReadSlots({
+    ...{ action: "read a tile", perCallerMax: 4, max: 32, retryAfterMs: 1_000 },
+    ...{ waitingMax: 1_024, waitMs: 30_000 },
+  });
   app.use("/log/tile/entries/*", admit, holdSlot(slots));
   const keptBy = config.ledger.public ? "public" : "private";
   app.get("/log/tile/:path{.+}", admit, async (c) => {

@@ -3,17 +3,18 @@
  * caller who asks for much at a time would have the memory and the turns of everybody.
  *
  * A slot is held from the request until its answer is out of our hands: a small one when it was made, a large one
- * when its reader has taken the last of it. Who asks for one thing after the other never meets the limit.
+ * when its reader has taken the last of it. Whoever asks for more at a time than has slots waits in line.
  *
  * Invariants:
- * - one caller has `perCallerMax` under way at most, all callers together `max`; others are answered QUEUE_FULL at
- *   once, none of them waits;
+ * - one caller has `perCallerMax` under way at most, all callers together `max`;
+ * - as many again may wait as `waitingMax` says, `waitMs` at most; others are answered QUEUE_FULL at once;
  * - a reader who takes nothing for {@linkcode takeTimeoutMs} loses the rest of a large answer, and its slot.
  *
  * @module
  */
 import type { MiddlewareHandler } from "hono";
 import { ProblemError } from "../../schemas/problem.ts";
+import { Turnstile } from "../router/turnstile.ts";
 import type { ApiEnv } from "./context.ts";
 import { createPacedBody } from "./paced_body.ts";
 
@@ -22,6 +23,9 @@ export interface ReadSlotsLimits {
   readonly action: string;
   readonly perCallerMax: number;
   readonly max: number;
+  /** Of one caller, and of all together. */
+  readonly waitingMax: number;
+  readonly waitMs: number;
   readonly retryAfterMs: number;
 }
 
@@ -31,45 +35,59 @@ export const takeTimeoutMs = 30_000;
 const chunkBytesMax = 65_536;
 
 export class ReadSlots {
-  readonly #byCaller = new Map<string, number>();
-  #taken = 0;
+  readonly #callers = new Map<string, Turnstile>();
+  readonly #all: Turnstile;
 
-  constructor(private readonly limits: ReadSlotsLimits) {}
+  constructor(private readonly limits: ReadSlotsLimits) {
+    this.#all = new Turnstile(limits.max, limits.waitingMax);
+  }
 
   /**
-   * Returns what gives the slot back, once. Callers whom nobody knows, `undefined`, share what there is for all.
-   * Throws QUEUE_FULL.
+   * Resolves to what gives the slot back, once. Callers whom nobody knows, `undefined`, share what there is for
+   * all. Rejects with QUEUE_FULL.
    */
-  take(caller: string | undefined): () => void {
-    const { action, perCallerMax, max, retryAfterMs } = this.limits;
-    const own = caller === undefined ? 0 : this.#byCaller.get(caller) ?? 0;
-    if (own >= perCallerMax || this.#taken >= max) {
-      const state = own >= perCallerMax
-        ? `${own} requests of yours are under way`
-        : `${this.#taken} requests are under way`;
-      throw new ProblemError("QUEUE_FULL", `Cannot ${action}: ${state}`, { retryAfterMs });
+  async take(caller: string | undefined, signal: AbortSignal): Promise<() => void> {
+    const own = caller === undefined ? undefined : this.#of(caller);
+    const leaveOwn = () => {
+      own?.leave();
+      if (own?.insideCount === 0) this.#callers.delete(caller ?? "");
+    };
+    if (own !== undefined && !await own.enter(signal, this.limits.waitMs)) {
+      throw this.#full(`${own.insideCount} requests of yours are under way and ${own.waitingCount} wait`);
     }
-    this.#add(caller, 1);
-    let release = () => this.#add(caller, -1);
+    if (!await this.#all.enter(signal, this.limits.waitMs)) {
+      leaveOwn();
+      throw this.#full(`${this.#all.insideCount} requests are under way and ${this.#all.waitingCount} wait`);
+    }
+    let release = () => {
+      this.#all.leave();
+      leaveOwn();
+    };
     return () => {
       release();
       release = () => {};
     };
   }
 
-  #add(caller: string | undefined, count: number): void {
-    this.#taken += count;
-    if (caller === undefined) return;
-    const own = (this.#byCaller.get(caller) ?? 0) + count;
-    if (own > 0) this.#byCaller.set(caller, own);
-    else this.#byCaller.delete(caller);
+  #of(caller: string): Turnstile {
+    let own = this.#callers.get(caller);
+    if (own === undefined) {
+      const { perCallerMax, waitingMax } = this.limits;
+      this.#callers.set(caller, own = new Turnstile(perCallerMax, waitingMax));
+    }
+    return own;
+  }
+
+  #full(state: string): ProblemError {
+    const { action, retryAfterMs } = this.limits;
+    return new ProblemError("QUEUE_FULL", `Cannot ${action}: ${state}`, { retryAfterMs });
   }
 }
 
 /** Answers a request while it holds a slot; stands behind what finds out who the caller is. */
 export function holdSlot(slots: ReadSlots): MiddlewareHandler<ApiEnv> {
   return async (c, next) => {
-    const release = slots.take(c.get("caller")?.actor);
+    const release = await slots.take(c.get("caller")?.actor, c.req.raw.signal);
     let isPaced = false;
     try {
       await next();

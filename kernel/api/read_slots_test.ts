@@ -4,7 +4,10 @@ import { ProblemError } from "../../schemas/problem.ts";
 import type { ApiEnv } from "./context.ts";
 import { holdSlot, ReadSlots } from "./read_slots.ts";
 
-const limits = { action: "read the ledger", perCallerMax: 2, max: 3, retryAfterMs: 1_000 };
+const limits = {
+  ...{ action: "read the ledger", perCallerMax: 2, max: 3, retryAfterMs: 1_000 },
+  ...{ waitingMax: 0, waitMs: 0 },
+};
 
 const isFull = (state: string) => (error: unknown) => {
   assert.ok(error instanceof ProblemError, String(error));
@@ -13,23 +16,44 @@ const isFull = (state: string) => (error: unknown) => {
   return true;
 };
 
-Deno.test("ReadSlots.take() gives each caller so many slots, and all of them together", () => {
+const { signal } = new AbortController();
+
+Deno.test("ReadSlots.take() gives each caller so many slots, and all of them together", async () => {
   const slots = new ReadSlots(limits);
-  const [first] = [slots.take("a"), slots.take("a")];
-  assert.throws(() => slots.take("a"), isFull("2 requests of yours are under way"));
-  const other = slots.take("b");
-  assert.throws(() => slots.take("b"), isFull("3 requests are under way"));
-  assert.throws(() => slots.take(undefined), isFull("3 requests are under way"));
+  const [first] = [await slots.take("a", signal), await slots.take("a", signal)];
+  await assert.rejects(() => slots.take("a", signal), isFull("2 requests of yours are under way and 0 wait"));
+  const other = await slots.take("b", signal);
+  await assert.rejects(() => slots.take("b", signal), isFull("3 requests are under way and 0 wait"));
+  await assert.rejects(() => slots.take(undefined, signal), isFull("3 requests are under way and 0 wait"));
   first();
   first();
-  const third = slots.take("a");
-  assert.throws(() => slots.take("a"), isFull("2 requests of yours are under way"));
+  const third = await slots.take("a", signal);
+  await assert.rejects(() => slots.take("a", signal), isFull("2 requests of yours are under way and 0 wait"));
   third();
   other();
-  const unknown = [slots.take(undefined), slots.take(undefined)];
-  assert.throws(() => slots.take("b"), isFull("3 requests are under way"));
+  const unknown = [await slots.take(undefined, signal), await slots.take(undefined, signal)];
+  await assert.rejects(() => slots.take("b", signal), isFull("3 requests are under way and 0 wait"));
   for (const release of unknown) release();
-  slots.take("b");
+  await slots.take("b", signal);
+});
+
+Deno.test("ReadSlots.take() lets so many wait, each in its turn, and those that go away leave the line", async () => {
+  const slots = new ReadSlots({ ...limits, waitingMax: 3, waitMs: 10_000 });
+  const order: string[] = [];
+  const take = async (name: string, asked = signal) => {
+    const release = await slots.take("a", asked);
+    order.push(name);
+    return release;
+  };
+  const held = [await take("1"), await take("2")];
+  const gone = new AbortController();
+  const waiting = [take("3"), take("gone", gone.signal), take("4")];
+  await assert.rejects(() => take("5"), isFull("2 requests of yours are under way and 3 wait"));
+  gone.abort();
+  await assert.rejects(() => waiting[1], isFull("2 requests of yours are under way and 2 wait"));
+  for (const release of held) release();
+  for (const release of [await waiting[0], await waiting[2]]) release();
+  assert.deepEqual(order, ["1", "2", "3", "4"]);
 });
 
 /** An API whose answers have `bytes`, and are made when `proceed` resolves. */
