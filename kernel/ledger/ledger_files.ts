@@ -17,8 +17,8 @@ export type LedgerFile = Pick<
 
 export interface LedgerFiles {
   open(path: string, options: Deno.OpenOptions): Promise<LedgerFile>;
-  /** The bytes from `offsetBytes` on, at most `bytesMax` of them. */
-  readAt(path: string, offsetBytes: number, bytesMax: number): Promise<Uint8Array>;
+  /** The bytes from `offsetBytes` on, at most `bytesMax` of them; in `into`, if there is one that they fit into. */
+  readAt(path: string, offsetBytes: number, bytesMax: number, into?: Uint8Array): Promise<Uint8Array>;
   /** Creates the folder, for its owner only, unless it exists. */
   makeFolder(path: string): Promise<void>;
   /** Names in the folder, in no order. */
@@ -37,9 +37,12 @@ export const denoFiles: LedgerFiles = {
   },
   // Most often from the page cache: as with writes, a thread for each step would take longer.
   // deno-lint-ignore require-await -- what it throws is a rejection
-  readAt: async (path, offsetBytes, bytesMax) => {
+  readAt: async (path, offsetBytes, bytesMax, into) => {
     using file = Deno.openSync(path);
-    const bytes = new Uint8Array(Math.max(0, Math.min(file.statSync().size - offsetBytes, bytesMax)));
+    const length = Math.max(0, Math.min(file.statSync().size - offsetBytes, bytesMax));
+    const bytes = into !== undefined && into.length >= length
+      ? into.subarray(0, length)
+      : new Uint8Array(length);
     file.seekSync(offsetBytes, Deno.SeekMode.Start);
     let filled = 0;
     while (filled < bytes.length) {

@@ -43,6 +43,8 @@ import { firstPrev, parseRecord, RecordError } from "./record.ts";
 import { type Frontier, hashLeaf } from "./tree.ts";
 
 const copyBytes = 1_048_576;
+/** Most files fit into it. */
+const scanBytes = 1_048_576;
 const pendingPattern = /^\d{20}-([0-9a-f]{64})\.pending$/;
 
 /** The end of a log file, from an offset on. */
@@ -102,13 +104,15 @@ export async function scanLog(
   const names = logFileNames(await files.list(folder));
   checkOlderFiles(folder, names, start);
   const scanner = new LogScanner(options, start === 0 ? undefined : await lastLeafHash(files, folder, start));
+  // One for all files: what is outside of V8's heap it collects late.
+  const buffer = new Uint8Array(scanBytes);
   for (const name of names.slice(start / fileRecordsMax, end / fileRecordsMax)) {
     const path = join(folder, name);
     if (scanner.cut.length > 0) {
       scanner.cut.push({ path, offsetBytes: 0 });
       continue;
     }
-    scanner.takeFile(path, Number.parseInt(name), await readLogFile(files, path));
+    scanner.takeFile(path, Number.parseInt(name), await readLogFile(files, path, buffer));
     await options.fileScanned?.();
   }
   const { size } = scanner.tree;
@@ -121,9 +125,9 @@ export async function scanLog(
 }
 
 /** One byte more than a full file has at most: a longer file is then seen to be longer. */
-async function readLogFile(files: LedgerFiles, path: string): Promise<Uint8Array> {
+async function readLogFile(files: LedgerFiles, path: string, buffer: Uint8Array): Promise<Uint8Array> {
   try {
-    return await files.readAt(path, 0, fileBytesMax + 1);
+    return await files.readAt(path, 0, fileBytesMax + 1, buffer);
   } catch (error) {
     // It was there when the folder was listed. What it lacks shows at its place.
     if (error instanceof Deno.errors.NotFound) return new Uint8Array();

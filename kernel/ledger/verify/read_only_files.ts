@@ -20,9 +20,9 @@ export const readOnlyFiles: LedgerFiles = {
     checkFile(path);
     return await denoFiles.open(path, { read: true });
   },
-  async readAt(path, offsetBytes, bytesMax) {
+  async readAt(path, offsetBytes, bytesMax, into) {
     checkFile(path);
-    return await denoFiles.readAt(path, offsetBytes, bytesMax);
+    return await denoFiles.readAt(path, offsetBytes, bytesMax, into);
   },
   list: (path) => denoFiles.list(path),
   makeFolder: refuse,
