@@ -301,15 +301,28 @@ export class CellProcesses implements Disposable {
     if (this.#stat?.read() !== undefined) sendSignal(pid, "SIGKILL");
   }
 
+  /**
+   * Resolves when the Deno process is gone, or after {@linkcode goneMs}. A wrapper that was killed has ended sooner
+   * than what was below it.
+   */
+  async untilGone(): Promise<void> {
+    const endsMs = performance.now() + goneMs;
+    while (this.#stat?.read() !== undefined && performance.now() < endsMs) {
+      await new Promise<void>((resolve) => setTimeout(resolve, goneLookMs));
+    }
+  }
+
   [Symbol.dispose](): void {
     this.#stat?.[Symbol.dispose]();
     this.#stat = undefined;
   }
 }
 
-/** Stopped, stopped by a tracer, or ended. */
+const goneMs = 2_000;
+const goneLookMs = 2;
 /** A process that was sent SIGSTOP rests as soon as it leaves the system call that it is in. */
 const stopReadsMax = 100;
+/** Stopped, stopped by a tracer, or ended. */
 const restingStates = new Set(["T", "t", "Z", "X"]);
 
 function alone(pid: number, stat: ProcessStat) {

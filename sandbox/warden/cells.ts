@@ -341,6 +341,7 @@ export class Cells {
       this.#sampler = undefined;
     }
     const cause = running.killed ?? monitor.crossedInGroup();
+    await running.processes.untilGone();
     monitor[Symbol.dispose]();
     await logs;
     if (temporaryDir !== undefined) await removeFolder(temporaryDir).catch(failed);
