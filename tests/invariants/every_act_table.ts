@@ -47,7 +47,7 @@ export const pluginsOfTable = {
 
 export const configOfTable = {
   cells: { restartBackoffMs: 10, restartBackoffMaxMs: 20, breakerFailures: 4 },
-  ledger: { refusalsWindowMs: 50 },
+  ledger: { refusalsWindowMs: 50, refusalsMax: 5 },
 };
 
 const call = (action: string, plugin = "acting") => (airlock: Airlock) => airlock.invoke(plugin, action);
@@ -93,9 +93,11 @@ export const acts: readonly Act[] = [
     act: "more refused requests of one caller than have entries of their own",
     entries: ["request.refused", "refusal.counted"],
     run: async (airlock) => {
-      await Promise.all(Array.from({ length: 110 }, () => order("dance")(airlock)));
-      const counted = async () => (await airlock.records()).some(({ type }) => type === "refusal.counted");
-      await until("those that were counted", counted);
+      // However slow the machine is: in one of the windows there are enough.
+      await until("those that were counted", async () => {
+        await Promise.all(Array.from({ length: 20 }, () => order("dance")(airlock)));
+        return (await airlock.records()).some(({ type }) => type === "refusal.counted");
+      });
     },
   },
   {
