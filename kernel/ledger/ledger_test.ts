@@ -249,9 +249,12 @@ async function killWhileAppending(folder: string, data: string): Promise<Map<num
     stdout: "piped",
   }).spawn();
   let text = "";
+  let killed = false;
   for await (const chunk of child.stdout.pipeThrough(new TextDecoderStream())) {
     text += chunk;
-    if (text.length > 5_000) child.kill("SIGKILL");
+    if (killed || text.length <= 5_000) continue;
+    child.kill("SIGKILL");
+    killed = true;
   }
   assert.equal((await child.status).signal, "SIGKILL");
   const whole = text.slice(0, text.lastIndexOf("\n")).split("\n").map((line) => line.split(" "));
