@@ -102,6 +102,43 @@ export const configSchema = z.strictObject({
     auditRecordsPerSecond: count(10_000, "How fast the older records are read again after a start."),
     filterRecordsMax: count(10_000, "Records that one request with a filter looks at."),
   }).prefault({}).describe("The ledger."),
+  jobs: z.strictObject({
+    runningMax: count(64, "Jobs that run at once."),
+    perPluginMax: count(16, "Jobs of one plugin that run at once."),
+    waitingMax: count(1_000_000, "Jobs that may wait."),
+    bytesMax: z.int().min(1).max(1_099_511_627_776).default(4_294_967_296)
+      .describe("Size of the jobs' file above which none are accepted."),
+    deadlineMs: ms(3_600_000, "Longest attempt of any job."),
+    leaseMs: ms(30_000, "An attempt that gave no sign of life for this long has lost its job."),
+    cancelGraceMs: ms(5_000, "After a job was cancelled, before its cell is killed."),
+    interruptionsMax: z.int().min(0).max(1_000).default(3)
+      .describe("How often a job whose cell or kernel ended under it is made again at no cost."),
+    backoffMaxMs: ms(3_600_000, "Longest pause between two attempts."),
+    pauseMs: ms(1_000, "How soon jobs that wait for their plugin are looked at again."),
+    retentionMs: z.int().min(1).max(31_536_000_000).default(604_800_000)
+      .describe("Jobs that ended are kept this long."),
+    keptMax: count(1_000_000, "Jobs that ended and are kept; the oldest go first."),
+    eventsBytesMax: bytes(67_108_864, "Events that are kept of one job; later tokens are not."),
+    logBytesMax: bytes(1_048_576, "Log that is kept of one job; later lines are not."),
+    schedulesMax: count(10_000, "Schedules at once."),
+    pipelineDepthMax: z.int().min(1).max(32).default(8).describe("Nesting of a pipeline's branches."),
+  }).prefault({}).describe("Durable jobs."),
+  streams: z.strictObject({
+    feedEventsMax: count(8_192, "Events of the feed that are kept for slow readers."),
+    readersMax: count(1_024, "Readers of events at once, WebSocket connections included."),
+    readerBytesMax: bytes(262_144, "Bytes under way to one reader."),
+    readerTimeoutMs: ms(30_000, "A reader that has taken nothing for this long is cut off."),
+    requestsMax: count(64, "Requests under way at once on one WebSocket."),
+    messageBytesMax: bytes(16_777_216, "Largest message of a WebSocket client."),
+    initTimeoutMs: ms(10_000, "A WebSocket client must have sent INIT in this time."),
+    pongIntervalMs: ms(5_000, "How often a WebSocket client is sent a sign of life."),
+    origins: z.array(z.string().max(256)).max(64).default([])
+      .describe("Origins of web pages that may open a WebSocket, beside Airlock's own."),
+    hosts: z.array(z.string().max(256)).max(64).default([])
+      .describe(
+        "Names, `name` or `name:port`, by which a WebSocket may be asked for, beside the own address.",
+      ),
+  }).prefault({}).describe("Events and streams."),
   tokensMax: count(10_000, "Tokens that exist at once."),
   pluginsMax: count(1_000, "Plugins at once."),
   packageBytesMax: bytes(268_435_456, "Largest package."),

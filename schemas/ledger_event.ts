@@ -23,6 +23,7 @@
 import { z } from "zod";
 import { roleSchema } from "./api.ts";
 import { isolationSchema, permissionNames } from "./capabilities.ts";
+import { jobIdSchema } from "./job.ts";
 import { actionNameSchema, versionSchema } from "./manifest.ts";
 import { problemCodeSchema } from "./problem.ts";
 
@@ -176,6 +177,34 @@ export const ledgerEventData = {
     code: problemCodeSchema,
     targetCommitment: sha256Hex,
   }),
+  /**
+   * A job is on disk. Its attempts are calls, whose `request` is `<job>-<attempt>`. `plugin` is empty, and there is
+   * no action, for a pipeline; its input is the plan with its input. `parent`: the pipeline that it is a part of.
+   */
+  "job.enqueued": z.strictObject({
+    job: jobIdSchema,
+    action: actionNameSchema.optional(),
+    parent: jobIdSchema.optional(),
+    schedule: jobIdSchema.optional(),
+    inputCommitment: sha256Hex,
+  }),
+  /** One of these three for each job that has ended; another after each redrive. `attempt`: attempts begun. */
+  "job.completed": z.strictObject({ job: jobIdSchema, attempt: nat }),
+  "job.failed": z.strictObject({
+    job: jobIdSchema,
+    attempt: nat,
+    code: problemCodeSchema,
+    detailCommitment: sha256Hex,
+  }),
+  "job.cancelled": z.strictObject({ job: jobIdSchema, attempt: nat }),
+  /** Somebody asked for it; what comes of it is in the entries that follow. */
+  "job.ordered": z.strictObject({ job: jobIdSchema, verb: z.enum(["cancel", "retry"]) }),
+  "schedule.created": z.strictObject({
+    schedule: jobIdSchema,
+    action: actionNameSchema,
+    scheduleCommitment: sha256Hex,
+  }),
+  "schedule.deleted": z.strictObject({ schedule: jobIdSchema }),
   /** Refusals of this actor, calls and other requests, that have no entries of their own. */
   "refusal.counted": z.strictObject({ count: z.int().positive(), windowMs: nat }),
   "token.created": z.strictObject({ token: tokenId, role: roleSchema, nameCommitment: sha256Hex }),

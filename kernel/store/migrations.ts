@@ -86,3 +86,107 @@ export const commitmentsMigrations: readonly string[] = [
   INSERT INTO commitments_count (id, rows) VALUES (1, 0);
   `,
 ];
+
+/**
+ * Steps of `DATA/jobs.db`. `jobs.seq` is the order in which jobs were accepted, and of their ids; inputs and outputs
+ * lie apart, so that what is written often stays small. A job waits in one of the partial indexes at a time.
+ */
+export const jobsMigrations: readonly string[] = [
+  `
+  CREATE TABLE jobs (
+    seq              INTEGER PRIMARY KEY,
+    id               TEXT    NOT NULL UNIQUE,
+    kind             TEXT    NOT NULL CHECK (kind IN ('action', 'pipeline')),
+    plugin           TEXT,
+    action           TEXT,
+    state            TEXT    NOT NULL CHECK (state IN ('pending', 'running', 'completed', 'failed', 'cancelled')),
+    wait             TEXT    CHECK (wait IN ('time', 'jobs', 'key', 'turn')),
+    actor            TEXT    NOT NULL,
+    parent           INTEGER,
+    step             TEXT,
+    schedule         TEXT,
+    idempotency_key  TEXT,
+    request_sha256   BLOB    NOT NULL,
+    priority         INTEGER NOT NULL,
+    due_at_ms        INTEGER,
+    expires_at_ms    INTEGER,
+    deadline_ms      INTEGER,
+    retry            TEXT    CHECK (retry IS NULL OR json_valid(retry)),
+    concurrency_key  TEXT,
+    concurrency_max  INTEGER,
+    attempt          INTEGER NOT NULL,
+    failures         INTEGER NOT NULL,
+    interruptions    INTEGER NOT NULL,
+    lease_token      INTEGER NOT NULL,
+    lease_life       TEXT,
+    idempotent       INTEGER NOT NULL CHECK (idempotent IN (0, 1)),
+    cancel_requested INTEGER NOT NULL CHECK (cancel_requested IN (0, 1)),
+    progress         REAL    NOT NULL,
+    note             TEXT,
+    error_code       TEXT,
+    error_message    TEXT,
+    input_sha256     TEXT    NOT NULL,
+    output_sha256    TEXT,
+    plan_sha256      TEXT,
+    untold           INTEGER NOT NULL CHECK (untold IN (0, 1, 2, 3)),
+    created_at_ms    INTEGER NOT NULL,
+    started_at_ms    INTEGER,
+    ended_at_ms      INTEGER,
+    CHECK ((wait IS NOT NULL) = (state = 'pending')),
+    CHECK ((lease_life IS NOT NULL) = (state = 'running')),
+    CHECK ((ended_at_ms IS NOT NULL) = (state IN ('completed', 'failed', 'cancelled')))
+  ) STRICT;
+  CREATE INDEX jobs_turn ON jobs (plugin, action, priority DESC, seq) WHERE wait = 'turn';
+  CREATE INDEX jobs_key ON jobs (plugin, action, concurrency_key, priority DESC, seq) WHERE wait = 'key';
+  CREATE INDEX jobs_time ON jobs (due_at_ms) WHERE wait = 'time';
+  CREATE INDEX jobs_expiry ON jobs (expires_at_ms) WHERE wait IS NOT NULL AND expires_at_ms IS NOT NULL;
+  CREATE INDEX jobs_live ON jobs (state, seq) WHERE state IN ('pending', 'running', 'failed');
+  CREATE INDEX jobs_parent ON jobs (parent, seq) WHERE parent IS NOT NULL;
+  CREATE INDEX jobs_untold ON jobs (seq) WHERE untold <> 0;
+  CREATE INDEX jobs_ended ON jobs (ended_at_ms, seq) WHERE ended_at_ms IS NOT NULL;
+  CREATE UNIQUE INDEX jobs_idempotency ON jobs (actor, idempotency_key) WHERE idempotency_key IS NOT NULL;
+
+  CREATE TABLE job_data (
+    seq    INTEGER PRIMARY KEY REFERENCES jobs ON DELETE CASCADE,
+    input  BLOB    NOT NULL,
+    output BLOB
+  ) STRICT;
+
+  CREATE TABLE job_dependencies (
+    on_seq INTEGER NOT NULL,
+    seq    INTEGER NOT NULL REFERENCES jobs ON DELETE CASCADE,
+    PRIMARY KEY (on_seq, seq)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX job_dependencies_of ON job_dependencies (seq);
+
+  CREATE TABLE job_events (
+    job       INTEGER NOT NULL REFERENCES jobs (seq) ON DELETE CASCADE,
+    first_seq INTEGER NOT NULL,
+    last_seq  INTEGER NOT NULL,
+    events    TEXT    NOT NULL,
+    PRIMARY KEY (job, first_seq)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE job_logs (
+    job     INTEGER NOT NULL REFERENCES jobs (seq) ON DELETE CASCADE,
+    seq     INTEGER NOT NULL,
+    at_ms   INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    level   TEXT    NOT NULL CHECK (level IN ('debug', 'info', 'warning', 'error')),
+    text    TEXT    NOT NULL,
+    PRIMARY KEY (job, seq)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE schedules (
+    id         TEXT    PRIMARY KEY,
+    actor      TEXT    NOT NULL,
+    request    TEXT    NOT NULL CHECK (json_valid(request)),
+    next_at_ms INTEGER,
+    last_at_ms INTEGER,
+    last_job   TEXT,
+    created_at_ms INTEGER NOT NULL,
+    untold     INTEGER NOT NULL CHECK (untold IN (0, 1))
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX schedules_next ON schedules (next_at_ms) WHERE next_at_ms IS NOT NULL;
+  `,
+];
