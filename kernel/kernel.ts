@@ -14,9 +14,14 @@ import denoJson from "../deno.json" with { type: "json" };
 import type { LogLine, PluginView } from "../schemas/api.ts";
 import type { Config } from "../schemas/config.ts";
 import type { ProblemCode } from "../schemas/problem.ts";
+import type { LedgerRecord } from "../schemas/ledger_event.ts";
 import type { KernelBoot } from "../schemas/warden_protocol.ts";
 import { Sandbox, type StartedCell } from "../sandbox/sandbox.ts";
 import type { WardenLink } from "../sandbox/warden_link.ts";
+import { Feed } from "./bus/feed.ts";
+import type { JobsParts } from "./jobs/create_jobs.ts";
+import { JobTraces } from "./jobs/job_traces.ts";
+import type { Jobs } from "./jobs/jobs.ts";
 import { type Ledger, openLedger } from "./ledger/ledger.ts";
 import { createShredder, type Shredder } from "./ledger/shredder.ts";
 import { LifeReader } from "./life_reader.ts";
@@ -25,6 +30,7 @@ import { type GrantsView, Plugins } from "./lifecycle/plugins.ts";
 import { systemClock } from "../sandbox/clock.ts";
 import { createPackageStore } from "./registry/package_store.ts";
 import { readOne, type RegistryDeps, scanPluginFolders } from "./registry/registry.ts";
+import { openJobs } from "./open_jobs.ts";
 import { Router } from "./router/router.ts";
 import { recordFailure, recordStart, recordStop } from "./start_entries.ts";
 import { type Commitments, openCommitments } from "./store/commitments_table.ts";
@@ -81,6 +87,8 @@ export interface Kernel {
     setGrants(id: string, grants: Config["grants"][string], actor: string): Promise<Written<GrantsView>>;
   };
   readonly router: Pick<Router, "invoke">;
+  readonly jobs: Jobs;
+  readonly feed: Pick<Feed, "watch">;
   /** Records a refused request; durable when it resolves. Of many by one actor most are only counted. */
   refuse(refusal: Refusal): Promise<void>;
   /**
@@ -114,10 +122,17 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
     logger.error("Work in the background failed", { error: String(error) })
   );
   const metrics = createMetrics();
-  const { store, ledger, commitments, tokens } = await openState(config, deps, closers, metrics);
+  const { store, ledger, commitments, tokens, traces } = await openState(config, deps, closers, metrics);
+  const life = randomBytes(4).toHex();
+  const feed = new Feed({ feedEventsMax: config.streams.feedEventsMax, life });
+  let jobs: JobsParts | undefined;
   const { plugins, sandbox } = await orFail(
     ledger,
-    () => openPlugins({ config, deps, tracker, metrics, store, ledger }),
+    () =>
+      openPlugins({ config, deps, tracker, metrics, store, ledger }, ({ id, state, status, breaker }) => {
+        feed.publish("PLUGIN_CHANGED", { plugin: id, state, status, breaker });
+        jobs?.pluginChanged(id);
+      }),
   );
   const { callsPendingMax, cellWaitMs, inputBytesPendingMax } = config.cells;
   const limits = { callsPendingMax, cellWaitMs, inputBytesPendingMax };
@@ -127,6 +142,26 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
     actorsMax: config.tokensMax,
   });
   const router = new Router({ plugins, ledger, metrics, refusals, ...limits });
+  const opened = await orFail(ledger, () =>
+    openJobs({
+      ...{
+        config,
+        dataDir: boot.dataDir,
+        closers,
+        tracker,
+        logger,
+        ledger,
+        router,
+        feed,
+        traces,
+        life,
+        nowMs,
+      },
+      nameOf: (id) => plugins.nameOf(id),
+      isActive: (actor) => tokens.isActive(actor),
+      fatal: (error) => void recordFailure(ledger).then(() => deps.fatal(error)),
+    }));
+  jobs = opened;
   status = "ready";
   return {
     config,
@@ -134,7 +169,7 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
     startedAtMs,
     tier: boot.tier,
     status: () => status,
-    ...{ ledger, commitments, tokens, metrics, plugins, router },
+    ...{ ledger, commitments, tokens, metrics, plugins, router, feed, jobs: opened.service },
     async refuse({ code, target, plugin, actor, request }) {
       metrics.refused(code);
       if (!refusals.take(actor)) return;
@@ -152,10 +187,12 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
       await orFail(ledger, async () => {
         // No start may outlast the drain: what is up answers, what is not is refused.
         plugins.close();
+        opened.close();
         await within(config.http.drainTimeoutMs, Promise.all([router.drain(), serverClosed]));
         // What is still under way ends with its cell, and gets an answer that says so.
         await plugins.shutdown();
         await router.drain();
+        await opened.settled();
         await sandbox[Symbol.asyncDispose]();
         await tracker.settled();
         await tokens.close();
@@ -186,7 +223,14 @@ async function openState(config: Config, deps: KernelDeps, closers: AsyncDisposa
   const openings = closers.use(
     openCommitments({ file: `${boot.dataDir}/commitments.db`, rowsMax: config.ledger.commitmentsMax }),
   );
-  const ledger = closers.use(await openKernelLedger(config, deps, { commitments: openings, metrics, life }));
+  const traces = new JobTraces();
+  const scanned = (record: LedgerRecord) => {
+    life.take(record);
+    traces.take(record);
+  };
+  const ledger = closers.use(
+    await openKernelLedger(config, deps, { commitments: openings, metrics, scanned }),
+  );
   await recordStart({ ledger, table: store.config }, config, {
     version: airlockVersion,
     deno: Deno.version.deno,
@@ -202,7 +246,7 @@ async function openState(config: Config, deps: KernelDeps, closers: AsyncDisposa
     refusalsWindowMs: config.ledger.refusalsWindowMs,
   });
   await orFail(ledger, () => tokens.ensureAdminToken(`${boot.dataDir}/admin.token`));
-  return { store, ledger, commitments: createShredder({ ledger, table: openings }), tokens };
+  return { store, ledger, commitments: createShredder({ ledger, table: openings }), tokens, traces };
 }
 
 interface PluginParts {
@@ -215,7 +259,10 @@ interface PluginParts {
 }
 
 /** The sandbox, and what the plugin folders hold. */
-async function openPlugins({ config, deps, tracker, metrics, store, ledger }: PluginParts) {
+async function openPlugins(
+  { config, deps, tracker, metrics, store, ledger }: PluginParts,
+  changed: (plugin: PluginView) => void,
+) {
   const { boot, logger, nowMs } = deps;
   const { packages, registry } = await openRegistry(config, boot.dataDir);
   const sandbox = new Sandbox({
@@ -225,7 +272,7 @@ async function openPlugins({ config, deps, tracker, metrics, store, ledger }: Pl
     randomBytes,
     log: (message) => logger.child("sandbox").warning(message),
   });
-  const plugins = new Plugins<StartedCell>({
+  const plugins: Plugins<StartedCell> = new Plugins({
     config,
     tier: boot.tier,
     dataDir: boot.dataDir,
@@ -240,6 +287,7 @@ async function openPlugins({ config, deps, tracker, metrics, store, ledger }: Pl
     fatal: (error) => void recordFailure(ledger).then(() => deps.fatal(error)),
     readPackage: (folder) => readOne(folder, registry),
     verifyPackage: (digest) => packages.verify(digest),
+    changed: (id) => changed(plugins.get(id)),
   });
   const scan = await scanPluginFolders([boot.bundledPlugins, ...boot.pluginFolders], registry);
   const digests = scan.plugins.flatMap((plugin) => plugin.kind === "admitted" ? [plugin.digest] : []);
@@ -251,7 +299,11 @@ async function openPlugins({ config, deps, tracker, metrics, store, ledger }: Pl
 async function openKernelLedger(
   config: Config,
   deps: KernelDeps,
-  { commitments, metrics, life }: { commitments: Commitments; metrics: Metrics; life: LifeReader },
+  { commitments, metrics, scanned }: {
+    commitments: Commitments;
+    metrics: Metrics;
+    scanned(record: LedgerRecord): void;
+  },
 ): Promise<Ledger> {
   const { boot, logger, nowMs, fatal } = deps;
   const { origin, ...limits } = config.ledger;
@@ -260,7 +312,7 @@ async function openKernelLedger(
     {
       ...{ nowMs, randomBytes, commitments, fatal },
       committed: (batch) => metrics.ledgerCommitted(batch),
-      scanned: (record) => life.take(record),
+      scanned,
       warn: (message) => logger.child("ledger").warning(message),
     },
   );

@@ -16,6 +16,7 @@ export interface TestContextOptions {
   signal?: AbortSignal;
   dataDir?: string;
   packageDir?: string;
+  job?: Context["job"];
 }
 
 export function createTestContext(options: TestContextOptions = {}): TestContext {
@@ -33,5 +34,6 @@ export function createTestContext(options: TestContextOptions = {}): TestContext
     config: {},
     plugin: { id: "test", version: "1.0.0" },
     call: { id: "test", action: "test" },
+    ...(options.job === undefined ? {} : { job: options.job }),
   };
 }

@@ -182,7 +182,7 @@ class Cell {
   }
 
   #call(call: Extract<ToCell, { type: "call" }>, input: string): void {
-    const { id, action, request, stream } = call;
+    const { type, id, action, request, stream, job } = call;
     const schemas = this.#actions.get(action);
     if (schemas === undefined) {
       return this.#fail(id, "ACTION_NOT_FOUND", `Cannot call "${action}": the plugin has no such action`);
@@ -199,7 +199,7 @@ class Cell {
       }
     }
     this.#calls.set(id, action);
-    this.#toGuest.push({ type: "call", id, action, request, stream, input });
+    this.#toGuest.push({ type, id, action, request, stream, input, ...(job === undefined ? {} : { job }) });
   }
 
   #fail(
@@ -261,7 +261,7 @@ class Cell {
   }
 
   /** The kernel reads each entry for itself: a plugin that floods it with entries is held up here. */
-  #log({ level, message, fields }: Extract<FromGuest, { type: "log" }>): void {
+  #log({ level, message, fields, id }: Extract<FromGuest, { type: "log" }>): void {
     if (!this.#logAllowed.admits(performance.now())) return;
     const refused = this.#logAllowed.takeRefused();
     if (refused > 0) {
@@ -273,6 +273,7 @@ class Cell {
       level,
       message: clip(message),
       ...(fields === undefined ? {} : { fields: clip(fields) }),
+      ...(id === undefined || !this.#calls.has(id) ? {} : { id }),
     });
   }
 

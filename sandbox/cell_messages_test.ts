@@ -30,6 +30,7 @@ const fitting: Record<(typeof names)[number], Record<string, unknown>[]> = {
     { type: "setup" },
     { type: "refused", message: "m" },
     { type: "call", id: 1, action: "greet", request: "r", stream: false },
+    { type: "call", id: 1, action: "greet", request: "r", stream: true, job: { id: "j", attempt: 1 } },
     { type: "cancel", id: 1 },
     { type: "credit", id: 1, chars: 0 },
     { type: "ping", nonce: 0 },
@@ -45,6 +46,7 @@ const fitting: Record<(typeof names)[number], Record<string, unknown>[]> = {
     { type: "progress", id: 1, fraction: 0.5, note: "" },
     { type: "log", level: "info", message: "m" },
     { type: "log", level: "info", message: "m", fields: undefined },
+    { type: "log", level: "info", message: "m", id: 1 },
     { type: "stopped" },
   ],
 };

@@ -28,6 +28,14 @@ export class Deadlines implements Disposable {
     if (dueMs < this.#firesAtMs) this.#arm(dueMs);
   }
 
+  /** Brings the deadline of `id` forward; false when it is due by then as it stands, or has none. */
+  hasten(id: number, inMs: number): boolean {
+    const dueMs = this.#dueMs.get(id);
+    if (dueMs === undefined || dueMs <= this.clock.nowMs() + inMs) return false;
+    this.set(id, inMs);
+    return true;
+  }
+
   delete(id: number): void {
     this.#dueMs.delete(id);
   }

@@ -53,6 +53,16 @@ Deno.test("Deadlines forgets what was deleted, and takes a new deadline for an o
   deepEqual(clock.overdue, [[2, 500]]);
 });
 
+Deno.test("Deadlines.hasten() brings a deadline forward, and never puts one off or makes one", () => {
+  const clock = deadlinesAt();
+  clock.deadlines.set(1, 100);
+  clock.deadlines.set(2, 1_000);
+  deepEqual([1, 2, 3].map((id) => clock.deadlines.hasten(id, 500)), [false, true, false]);
+  equal(clock.deadlines.hasten(2, 600), false);
+  clock.advance(2_000);
+  deepEqual(clock.overdue, [[1, 100], [2, 500]]);
+});
+
 Deno.test("Deadlines sets a deadline anew from within its callback", () => {
   const clock = deadlinesAt();
   const { deadlines } = clock;

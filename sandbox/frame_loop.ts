@@ -9,7 +9,7 @@
  */
 import { setImmediate } from "node:timers";
 import { type Frame, FrameReader } from "./frame.ts";
-import { MessageRate } from "./message_rate.ts";
+import { Rate } from "./rate.ts";
 
 export interface FrameLoopOptions {
   readonly frameBytesMax: number;
@@ -28,7 +28,7 @@ export async function readFrames(
   { frameBytesMax, messagesPerSecond, onFrame }: FrameLoopOptions,
 ): Promise<"closed" | "flooded"> {
   const frames = new FrameReader(frameBytesMax);
-  const rate = new MessageRate(messagesPerSecond);
+  const rate = new Rate(messagesPerSecond);
   const chunk = new Uint8Array(readBytes);
   let framesInTurn = 0;
   for (;;) {

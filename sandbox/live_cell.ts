@@ -24,10 +24,10 @@ import { readFrames } from "./frame_loop.ts";
 import { FrameWriter } from "./frame_writer.ts";
 import { HealthCheck } from "./health_check.ts";
 import { type BeatingCell, Pulse } from "./heartbeat.ts";
-import { type CellCall, PendingCalls } from "./pending_calls.ts";
+import { type CallSink, type CellCall, type LogLevel, PendingCalls } from "./pending_calls.ts";
 
 export type { CellEnd, ProcessEnd } from "./cell_end.ts";
-export type { CallSink, CellCall } from "./pending_calls.ts";
+export type { CallSink, CellCall, LogLevel } from "./pending_calls.ts";
 
 export interface LiveCellOptions {
   readonly cell: string;
@@ -44,7 +44,8 @@ export interface LiveCellOptions {
   resume(): void;
   /** A call has begun. */
   onCall(calls: ReportedCalls): void;
-  onLog(level: "debug" | "info" | "warn" | "error", message: string): void;
+  /** `sink`: of the call that it was said in, if the plugin said so. */
+  onLog(level: LogLevel, message: string, sink: CallSink | undefined): void;
 }
 
 /** The kernel's own reason to end the cell. */
@@ -365,8 +366,10 @@ export class LiveCell implements BeatingCell {
       case "failed":
         this.#failure = message.message;
         return;
-      case "log":
-        return this.options.onLog(message.level, withFields(message.message, message.fields));
+      case "log": {
+        const text = withFields(message.message, message.fields);
+        return this.options.onLog(message.level, text, this.#calls.sinkOf(message.id));
+      }
       case "pong":
         if (!this.pulse.answer(message.nonce)) throw new Error("it answered a ping that was not sent");
         return;

@@ -1,13 +1,13 @@
 /**
  * The calls under way in one cell, from the kernel's end: their deadlines, their tokens, their answers.
  *
- * Every call ends: with its answer, at its deadline, or with the cell. While the cell is suspended nothing can
- * be asked of it, so a call whose deadline passes or whose caller goes away ends here and now. The cell still
- * has it, and is stale: it must not be used again.
+ * Every call ends: with its answer, at its deadline, at the end of the grace that it has left when its caller goes
+ * away, or with the cell. While the cell is suspended nothing can be asked of it, so a call whose deadline passes or
+ * whose caller goes away ends here and now. The cell still has it, and is stale: it must not be used again.
  *
  * @module
  */
-import { type FromCell, type ToCell, tokenOverheadChars } from "../schemas/cell_protocol.ts";
+import { type CallJob, type FromCell, type ToCell, tokenOverheadChars } from "../schemas/cell_protocol.ts";
 import { isJson } from "../schemas/is_json.ts";
 import { type ProblemCode, ProblemError } from "../schemas/problem.ts";
 import type { ReportedCalls } from "./calls_report.ts";
@@ -18,7 +18,11 @@ export interface CallSink {
   /** `json` is the text of exactly one JSON value. Resolves when the reader has taken it. */
   token(json: string): Promise<void>;
   progress(progress: { fraction: number; note: string }): void;
+  /** What the action logged, in the plugin's words; what is above the rate of the plugin's log is left out. */
+  log?(level: LogLevel, text: string): void;
 }
+
+export type LogLevel = "debug" | "info" | "warn" | "error";
 
 export interface CellCall {
   readonly action: string;
@@ -28,6 +32,12 @@ export interface CellCall {
   readonly wallMs: number;
   readonly signal: AbortSignal;
   readonly sink?: CallSink;
+  readonly job?: CallJob;
+  /**
+   * From when `signal` aborts: a call that has not ended by then ends its cell, and is CANCELLED. Left out, it may
+   * go on to its deadline, which holds in any case.
+   */
+  readonly cancelGraceMs?: number;
 }
 
 /** What a cell says of a call. */
@@ -39,15 +49,17 @@ export interface PendingCallsOptions {
   readonly abortGraceMs: number;
   send(message: ToCell, body?: Uint8Array): void;
   problem(code: ProblemCode, state: string): ProblemError;
-  /** Its deadline has passed, and the grace after it. The cell has to go, and `error` says why. */
+  /** Its time is up, and the grace to end by itself. The cell has to go, and `error` says why. */
   overdue(id: number, error: ProblemError): void;
 }
 
 interface PendingCall {
   readonly call: CellCall;
   readonly answer: PromiseWithResolvers<Uint8Array<ArrayBuffer>>;
-  /** Its deadline has passed once, and the action was told. */
-  isOverdue: boolean;
+  /** What it ends with, whatever the cell still says of it: its time was up. */
+  failure: ProblemError | undefined;
+  /** Its caller went away, and its deadline is the end of the grace that it has left. */
+  isCancelled: boolean;
   /** The reader of its tokens went away. */
   isUnread: boolean;
   /** Tokens on their way to the reader. */
@@ -101,13 +113,15 @@ export class PendingCalls implements ReportedCalls, Disposable {
   /** Sends a call and waits for its answer. Rejects with ProblemError; throws FrameError when it is too large. */
   add(call: CellCall): Promise<Uint8Array<ArrayBuffer>> {
     const id = this.nextId();
-    const { action, request, input, sink, signal } = call;
-    this.options.send({ type: "call", id, action, request, stream: sink !== undefined }, input);
+    const { action, request, input, sink, signal, job } = call;
+    const message: ToCell = { type: "call", id, action, request, stream: sink !== undefined };
+    this.options.send(job === undefined ? message : { ...message, job }, input);
     const answer = Promise.withResolvers<Uint8Array<ArrayBuffer>>();
     const pending: PendingCall = {
       call,
       answer,
-      isOverdue: false,
+      failure: undefined,
+      isCancelled: false,
       isUnread: false,
       windowChars: 0,
       streamedBytes: 0,
@@ -131,7 +145,7 @@ export class PendingCalls implements ReportedCalls, Disposable {
     if (pending === undefined) return;
     switch (message.type) {
       case "result":
-        if (pending.isOverdue) return this.#settle(message.id, this.#tooLong(pending.call));
+        if (pending.failure !== undefined) return this.#settle(message.id, pending.failure);
         return this.#result(message.id, body);
       case "error":
         return this.#settle(message.id, this.#answerProblem(pending, message));
@@ -140,6 +154,11 @@ export class PendingCalls implements ReportedCalls, Disposable {
       case "progress":
         return pending.call.sink?.progress({ fraction: message.fraction, note: message.note });
     }
+  }
+
+  /** Who is told what a call logs; nobody where the plugin names one that is not under way. */
+  sinkOf(id: number | undefined): CallSink | undefined {
+    return id === undefined ? undefined : this.#calls.get(id)?.call.sink;
   }
 
   /** Resolves when none is under way. */
@@ -163,9 +182,9 @@ export class PendingCalls implements ReportedCalls, Disposable {
   /** The cell has ended: so has every call. */
   end(errorOf: (id: number) => ProblemError): void {
     this[Symbol.dispose]();
-    for (const [id, { call, isOverdue }] of [...this.#calls]) {
+    for (const [id, { failure }] of [...this.#calls]) {
       // It ran out of its own time, whichever call's time ended the cell.
-      this.#settle(id, isOverdue ? this.#tooLong(call) : errorOf(id));
+      this.#settle(id, failure ?? errorOf(id));
     }
   }
 
@@ -176,18 +195,21 @@ export class PendingCalls implements ReportedCalls, Disposable {
   #overdue(id: number): void {
     const pending = this.#calls.get(id);
     if (pending === undefined) return;
-    if (this.#isSuspended) return this.#settleWithout(id, this.#tooLong(pending.call));
-    if (pending.isOverdue) return this.options.overdue(id, this.#tooLong(pending.call));
-    pending.isOverdue = true;
+    const { call, failure, isCancelled } = pending;
+    pending.failure ??= isCancelled ? this.#cancelled(call) : this.#tooLong(call);
+    if (this.#isSuspended) return this.#settleWithout(id, pending.failure);
+    if (failure !== undefined || isCancelled) return this.options.overdue(id, pending.failure);
     this.options.send({ type: "cancel", id });
     this.#deadlines.set(id, this.options.abortGraceMs);
   }
 
   /** Nobody waits for it any more. */
   #abandon(id: number, pending: PendingCall): void {
-    if (!this.#isSuspended) return this.options.send({ type: "cancel", id });
-    const { call, isOverdue } = pending;
-    this.#settleWithout(id, isOverdue ? this.#tooLong(call) : this.#cancelled(call));
+    const { call, failure } = pending;
+    if (this.#isSuspended) return this.#settleWithout(id, failure ?? this.#cancelled(call));
+    this.options.send({ type: "cancel", id });
+    if (failure !== undefined || !call.signal.aborted || call.cancelGraceMs === undefined) return;
+    if (this.#deadlines.hasten(id, call.cancelGraceMs)) pending.isCancelled = true;
   }
 
   #tooLong({ action, wallMs }: CellCall): ProblemError {
@@ -199,10 +221,10 @@ export class PendingCalls implements ReportedCalls, Disposable {
   }
 
   #answerProblem(
-    { call, isOverdue, isUnread }: PendingCall,
+    { call, failure, isUnread }: PendingCall,
     { code, message, errors }: Extract<CallMessage, { type: "error" }>,
   ): ProblemError {
-    if (isOverdue) return this.#tooLong(call);
+    if (failure !== undefined) return failure;
     if (code === "ACTION_FAILED" && (isUnread || call.signal.aborted)) return this.#cancelled(call);
     return new ProblemError(code, message, errors === undefined ? {} : { errors });
   }

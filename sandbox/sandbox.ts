@@ -10,7 +10,8 @@ import { ProblemError } from "../schemas/problem.ts";
 import { CallsReport } from "./calls_report.ts";
 import { CellListener } from "./cell_listener.ts";
 import { Heartbeat } from "./heartbeat.ts";
-import { LiveCell } from "./live_cell.ts";
+import { LiveCell, type LogLevel } from "./live_cell.ts";
+import { Rate } from "./rate.ts";
 import { createStartedCell, type StartedCell } from "./started_cell.ts";
 import type { WardenLink } from "./warden_link.ts";
 
@@ -40,7 +41,7 @@ export interface CellRequest {
   readonly verified: Promise<void>;
   /** Ends the start, which then rejects with NOT_READY. */
   readonly signal: AbortSignal;
-  onLog(source: "log" | "output", level: "debug" | "info" | "warn" | "error", text: string): void;
+  onLog(source: "log" | "output", level: LogLevel, text: string): void;
 }
 
 const queueBytesMax = 8_388_608;
@@ -112,6 +113,8 @@ export class Sandbox implements AsyncDisposable {
 
   #createCell(id: string, { plugin, description, setup, onLog }: CellRequest): LiveCell {
     const { link, frameBytesMax, abortGraceMs } = this.options;
+    // Of its own, since the plugin's log is not this one's: calls are told no more than that takes.
+    const logRate = new Rate(description.limits.logBytesPerSecond);
     const cell = new LiveCell({
       cell: id,
       plugin,
@@ -125,7 +128,10 @@ export class Sandbox implements AsyncDisposable {
       suspend: () => link.suspend(id),
       resume: () => link.resume(id),
       onCall: (calls) => this.#callsReport.began(id, calls),
-      onLog: (level, text) => onLog("log", level, text),
+      onLog: (level, text, sink) => {
+        onLog("log", level, text);
+        if (sink?.log !== undefined && logRate.take(logBytesOf(text))) sink.log(level, text);
+      },
     });
     this.#heartbeat.add(cell);
     void cell.ended.then(() => {
@@ -147,6 +153,11 @@ export class Sandbox implements AsyncDisposable {
     await Promise.all([...this.#cells].map((started) => started.stop()));
     await this.#listener[Symbol.asyncDispose]();
   }
+}
+
+/** As the plugin's log counts it: with its newline. */
+function logBytesOf(text: string): number {
+  return new TextEncoder().encode(text).length + 1;
 }
 
 /** Rejects at the end of the cell. */

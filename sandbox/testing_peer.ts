@@ -52,7 +52,10 @@ export async function connectPeer(options: Partial<LiveCellOptions> = {}): Promi
       kills.count++;
       killed.resolve();
     },
-    onLog: (level, message) => logs.push(`${level} ${message}`),
+    onLog(level, message, sink) {
+      logs.push(`${level} ${message}`);
+      sink?.log?.(level, message);
+    },
   });
   cell.connect(await listener.accept(), bytesOf("{}"));
   listener.close();

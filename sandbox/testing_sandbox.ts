@@ -19,6 +19,7 @@ export interface TestingPlugin {
   readonly code: string;
   readonly actions?: readonly string[];
   readonly messagesPerSecond?: number;
+  readonly logBytesPerSecond?: number;
   readonly streamWindowChars?: number;
 }
 
@@ -42,13 +43,17 @@ export class TestingSandbox implements AsyncDisposable {
   }
 
   async start(plugin: TestingPlugin): Promise<StartedCell> {
-    const { code, actions = ["run"], streamWindowChars = 1_024, messagesPerSecond } = plugin;
+    const { code, actions = ["run"], streamWindowChars = 1_024, messagesPerSecond, logBytesPerSecond } =
+      plugin;
     const packageDir = await Deno.makeTempDir({ dir: this.#folder });
     await Deno.writeTextFile(`${packageDir}/mod.js`, code);
     const own = { read: [packageDir], write: [packageDir] };
     const grants = { ...{ net: [], run: [], env: [], sys: [], ffi: [], eval: false }, ...own };
     const folders = { packageDir, dataDir: packageDir };
-    const limits = limitsSchema.parse(messagesPerSecond === undefined ? {} : { messagesPerSecond });
+    const limits = limitsSchema.parse({
+      ...(messagesPerSecond === undefined ? {} : { messagesPerSecond }),
+      ...(logBytesPerSecond === undefined ? {} : { logBytesPerSecond }),
+    });
     return await this.#sandbox.start({
       plugin: "echo",
       description: { tier: "process", ...folders, grants, limits },

@@ -34,13 +34,24 @@ export const cellErrorCodes = [
   "LIMIT_OUTPUT",
 ] as const;
 
+/** The job that a call is an attempt of; attempts count from 1. */
+const callJobSchema = z.strictObject({ id: text, attempt: z.int().check(z.positive()) });
+export type CallJob = Readonly<z.infer<typeof callJobSchema>>;
+
 const faults = z.array(z.strictObject({ path: text, message: text })).check(z.maxLength(32));
 
 /** Kernel → cell. `setup` and `call` carry a JSON body: a {@linkcode cellSetupSchema}, and the input. */
 export const toCellSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("setup") }),
   z.strictObject({ type: z.literal("refused"), message: text }),
-  z.strictObject({ type: z.literal("call"), id: callId, action: text, request: text, stream: z.boolean() }),
+  z.strictObject({
+    type: z.literal("call"),
+    id: callId,
+    action: text,
+    request: text,
+    stream: z.boolean(),
+    job: z.optional(callJobSchema),
+  }),
   z.strictObject({ type: z.literal("cancel"), id: callId }),
   z.strictObject({ type: z.literal("credit"), id: callId, chars: nat }),
   z.strictObject({ type: z.literal("ping"), nonce: nat }),
@@ -75,6 +86,8 @@ export const fromCellSchema = z.discriminatedUnion("type", [
     level: z.enum(["debug", "info", "warn", "error"]),
     message: text,
     fields: z.optional(text),
+    // The call that it was said in; of none that is under way, it is a line as any other.
+    id: z.optional(callId),
   }),
   z.strictObject({ type: z.literal("pong"), nonce: nat }),
   z.strictObject({ type: z.literal("stopped") }),
@@ -114,7 +127,15 @@ export type CellBoot = z.infer<typeof cellBootSchema>;
 /** Cell → Worker. The cell's own word: the Worker takes it as it is. */
 export type ToGuest =
   | { type: "setup"; setup: CellSetup }
-  | { type: "call"; id: number; action: string; request: string; stream: boolean; input: string }
+  | {
+    type: "call";
+    id: number;
+    action: string;
+    request: string;
+    stream: boolean;
+    input: string;
+    job?: CallJob | undefined;
+  }
   | { type: "cancel"; id: number }
   | { type: "credit"; id: number; chars: number }
   | { type: "health"; id: number }
@@ -140,6 +161,7 @@ export const fromGuestSchema = z.discriminatedUnion("type", [
     level: z.enum(["debug", "info", "warn", "error"]),
     message: z.string(),
     fields: z.optional(jsonText),
+    id: z.optional(callId),
   }),
   z.strictObject({ type: z.literal("stopped") }),
 ]);

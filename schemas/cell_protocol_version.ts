@@ -6,8 +6,8 @@
  * @module
  */
 
-/** Cells of another major version are refused. */
-export const cellProtocolVersion = { major: 1, minor: 0 } as const;
+/** Cells of another major version are refused; the minor one rises with what is added. */
+export const cellProtocolVersion = { major: 1, minor: 1 } as const;
 
 /** What a cell may say of itself in one message, in characters. */
 export const messageCharsMax = 2_048;

@@ -109,7 +109,10 @@ export const configSchema = z.strictObject({
     bytesMax: z.int().min(1).max(1_099_511_627_776).default(4_294_967_296)
       .describe("Size of the jobs' file above which none are accepted."),
     deadlineMs: ms(3_600_000, "Longest attempt of any job."),
-    leaseMs: ms(30_000, "An attempt that gave no sign of life for this long has lost its job."),
+    leaseMs: ms(
+      30_000,
+      "An attempt that is not over so long after the longest time it may take has lost its job.",
+    ),
     cancelGraceMs: ms(5_000, "After a job was cancelled, before its cell is killed."),
     interruptionsMax: z.int().min(0).max(1_000).default(3)
       .describe("How often a job whose cell or kernel ended under it is made again at no cost."),
@@ -121,6 +124,7 @@ export const configSchema = z.strictObject({
     eventsBytesMax: bytes(67_108_864, "Events that are kept of one job; later tokens are not."),
     logBytesMax: bytes(1_048_576, "Log that is kept of one job; later lines are not."),
     schedulesMax: count(10_000, "Schedules at once."),
+    pipelinesMax: count(256, "Pipelines that run at once."),
     pipelineDepthMax: z.int().min(1).max(32).default(8).describe("Nesting of a pipeline's branches."),
   }).prefault({}).describe("Durable jobs."),
   streams: z.strictObject({

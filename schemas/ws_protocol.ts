@@ -77,6 +77,7 @@ export type ClientMessageType = ClientMessage["type"];
 
 /** Beside the codes of problems: what only this protocol has. `PROCESSING_ERROR`: Airlock failed. */
 export const wsErrorCodes = [...problemCodes, "INVALID_MESSAGE", "INIT_FAILED", "PROCESSING_ERROR"] as const;
+export type WsErrorCode = (typeof wsErrorCodes)[number];
 
 const checkpoint = z.string().describe("base64 of the signed checkpoint that covers the act");
 const invoked = invokeResultSchema.extend({ checkpoint });
@@ -97,7 +98,7 @@ export const serverMessageSchema = z.discriminatedUnion("type", [
       version: z.literal(wsProtocolVersion),
       airlock: z.string(),
       uptimeMs: z.number(),
-      messageCharsMax: nat.describe("Larger messages are refused"),
+      messageBytesMax: nat.describe("In UTF-8; larger messages are refused"),
       requestsMax: nat.describe("Requests under way at once on one connection"),
     }),
   }),

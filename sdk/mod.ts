@@ -32,7 +32,10 @@ export type JsonValue =
 /** Fields of a log line. */
 export type LogFields = Record<string, JsonValue>;
 
-/** The plugin's log, kept by Airlock and shown to its operator. Lines over `limits.logBytesPerSecond` are dropped. */
+/**
+ * The plugin's log, kept by Airlock and shown to its operator; what a job's call logs while it is under way is kept
+ * with the job too. Lines over `limits.logBytesPerSecond` are dropped.
+ */
 export interface Log {
   debug(message: string, fields?: LogFields): void;
   info(message: string, fields?: LogFields): void;
@@ -67,6 +70,12 @@ export interface Context {
 
   /** The call under way. In a hook, `action` is the name of the hook. */
   readonly call: { readonly id: string; readonly action: string };
+
+  /**
+   * The job that this call is an attempt of, counted from 1; undefined in an immediate call and in a hook. A job may
+   * be attempted more than once, so `id` is a key under which an effect can be found to have been had already.
+   */
+  readonly job?: { readonly id: string; readonly attempt: number };
 }
 
 /**

@@ -14,9 +14,13 @@ import { admitToLog, authenticate, checkReady } from "./authenticate.ts";
 import { registerCommitments } from "./commitments.ts";
 import type { Api, ApiContext, ApiEnv, ApiKernel } from "./context.ts";
 import { registerDocs } from "./docs.ts";
+import { EventReaders } from "./event_readers.ts";
+import { registerEvents } from "./events.ts";
 import { registerGrants } from "./grants.ts";
 import { registerHealth } from "./health.ts";
 import { registerInvoke } from "./invoke.ts";
+import { registerJobEvents } from "./job_events.ts";
+import { registerJobs } from "./jobs.ts";
 import { registerLedger } from "./ledger.ts";
 import { registerLedgerExport } from "./ledger_export.ts";
 import { registerLedgerKeys } from "./ledger_keys.ts";
@@ -25,19 +29,26 @@ import { registerLogs } from "./logs.ts";
 import { registerMetrics } from "./metrics.ts";
 import { observeRequest } from "./observe_request.ts";
 import { registerOpenApi } from "./openapi.ts";
+import { registerPipelines } from "./pipelines.ts";
 import { registerPlugins } from "./plugins.ts";
 import { answerProblem, refuseInvalid } from "./problems.ts";
 import { registerProofs } from "./proofs.ts";
 import { ReadSlots } from "./read_slots.ts";
+import { registerSchedules } from "./schedules.ts";
 import { setSecurityHeaders } from "./security_headers.ts";
 import { registerTokens } from "./tokens.ts";
 
 export interface AppOptions {
   /** The folder of swagger-ui-dist, see `swagger_ui_folder.ts`. */
   readonly swaggerUiFolder: string;
+  /** Those who watch events: whoever ends the server has to end them. New ones, if left out. */
+  readonly readers?: EventReaders;
 }
 
-export function createApp(kernel: ApiKernel, { swaggerUiFolder }: AppOptions): Api {
+export function createApp(
+  kernel: ApiKernel,
+  { swaggerUiFolder, readers = new EventReaders(kernel.config.streams) }: AppOptions,
+): Api {
   const app: Api = new OpenAPIHono<ApiEnv>({ getPath: plainPath, defaultHook: refuseInvalid });
   app.onError((error, c) => answerProblem(kernel, error, c));
   app.notFound((c) => answerUnrouted(app, kernel, c));
@@ -52,10 +63,16 @@ export function createApp(kernel: ApiKernel, { swaggerUiFolder }: AppOptions): A
   registerLogs(app, kernel);
   registerGrants(app, kernel);
   registerTokens(app, kernel);
-  const reads = new ReadSlots({
-    ...{ action: "read the ledger", perCallerMax: 4, max: 32, retryAfterMs: 1_000 },
+  const bounds = {
+    ...{ perCallerMax: 4, max: 32, retryAfterMs: 1_000 },
     ...{ waitingMax: 1_024, waitMs: 30_000 },
-  });
+  };
+  registerJobs(app, kernel, new ReadSlots({ action: "read jobs", ...bounds }));
+  registerJobEvents(app, kernel, readers);
+  registerPipelines(app, kernel);
+  registerSchedules(app, kernel);
+  registerEvents(app, kernel, readers);
+  const reads = new ReadSlots({ action: "read the ledger", ...bounds });
   registerLedger(app, kernel, reads);
   registerLedgerKeys(app, kernel);
   registerProofs(app, kernel, reads);

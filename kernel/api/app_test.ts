@@ -3,6 +3,7 @@ import { type Role, roles } from "../../schemas/api.ts";
 import { type ProblemCode, ProblemError } from "../../schemas/problem.ts";
 import { createApp } from "./app.ts";
 import type { Api } from "./context.ts";
+import { jobIds, scheduleId } from "./testing_jobs.ts";
 import { bearer, checkpointBase64, createTestingKernel } from "./testing_kernel.ts";
 
 const options = { swaggerUiFolder: "/nowhere" };
@@ -36,6 +37,24 @@ const routes: [method: string, path: string, needed: Role | null, body?: string]
   ["POST", "/v1/plugins/hello/disable", "operator"],
   ["GET", "/v1/plugins/hello/grants", "viewer"],
   ["PUT", "/v1/plugins/hello/grants", "operator", "{}"],
+  ["POST", "/v1/jobs", "invoker", '{"plugin":"hello","action":"greet"}'],
+  ["GET", "/v1/jobs", "viewer"],
+  ["GET", `/v1/jobs/${jobIds.own}`, "viewer"],
+  ["GET", `/v1/jobs/${jobIds.own}/logs`, "viewer"],
+  ["GET", `/v1/jobs/${jobIds.own}/events`, "viewer"],
+  ["GET", "/v1/events", "viewer"],
+  ["POST", `/v1/jobs/${jobIds.own}/cancel`, "invoker"],
+  ["POST", `/v1/jobs/${jobIds.own}/retry`, "invoker"],
+  ["POST", "/v1/jobs/redrive", "operator"],
+  ["POST", "/v1/pipelines", "invoker", '{"steps":[{"id":"a","plugin":"hello","action":"greet"}]}'],
+  ["GET", "/v1/schedules", "viewer"],
+  [
+    "POST",
+    "/v1/schedules",
+    "operator",
+    '{"name":"n","plugin":"hello","action":"greet","cron":"0 3 * * *"}',
+  ],
+  ["DELETE", `/v1/schedules/${scheduleId}`, "operator"],
   ["GET", "/v1/tokens", "admin"],
   ["POST", "/v1/tokens", "admin", '{"name":"ci","role":"viewer"}'],
   ["DELETE", "/v1/tokens/t1", "admin"],

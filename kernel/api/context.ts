@@ -7,6 +7,8 @@
  */
 import type { Context } from "hono";
 import type { OpenAPIHono } from "@hono/zod-openapi";
+import type { Feed } from "../bus/feed.ts";
+import type { Jobs } from "../jobs/jobs.ts";
 import type { Kernel } from "../kernel.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { Shredder } from "../ledger/shredder.ts";
@@ -23,6 +25,8 @@ export interface ApiKernel
   readonly commitments: Shredder;
   readonly tokens: Pick<Tokens, "authenticate" | "create" | "list" | "revoke" | "refused">;
   readonly metrics: Pick<Metrics, "requestEnded" | "render">;
+  readonly jobs: Jobs;
+  readonly feed: Pick<Feed, "watch">;
 }
 
 /** Whom a bearer token stands for. */

@@ -1,7 +1,6 @@
 /**
- * An event stream: the body of an answer of type `text/event-stream`.
- *
- * Format: https://html.spec.whatwg.org/multipage/server-sent-events.html
+ * An event stream: the body of an answer of type `text/event-stream`, made of what one call tells. What many
+ * read, each from its own place, is an `event_body.ts`.
  *
  * Invariants:
  * - one call is one event: data is one line, so that nothing in it can end an event and begin another;
@@ -10,11 +9,12 @@
  *
  * @module
  */
+import { eventText, keepAliveText } from "./event_text.ts";
 
 export type EventName = "TOKEN" | "PROGRESS" | "COMPLETE" | "ERROR";
 
 const encoder = new TextEncoder();
-const keepAlive = encoder.encode(": keep-alive\n\n");
+const keepAlive = encoder.encode(keepAliveText);
 
 /** Above this, `send` makes its caller wait for the reader. */
 const bufferedBytesMax = 16_384;
@@ -94,11 +94,8 @@ export class EventStream {
   }
 
   #enqueueEvent(event: EventName, json: string): void {
-    // A line break in JSON can only stand between its tokens, where a space says the same. Parsing and
-    // serialising again would change numbers, and with them the bytes that `outputSha256` covers.
-    const data = json.replace(/[\r\n]/g, " ");
     this.#sequence += 1;
-    this.#enqueue(encoder.encode(`id: ${this.#sequence}\nevent: ${event}\ndata: ${data}\n\n`));
+    this.#enqueue(encoder.encode(eventText(this.#sequence, event, json)));
   }
 
   #enqueue(bytes: Uint8Array): void {

@@ -6,6 +6,7 @@
 import { within } from "../within.ts";
 import { createApp } from "./app.ts";
 import type { ApiKernel } from "./context.ts";
+import { EventReaders } from "./event_readers.ts";
 
 export interface ServeApiOptions {
   readonly kernel: ApiKernel;
@@ -31,7 +32,8 @@ export interface ApiServer {
 
 /** Throws if the address cannot be listened on. */
 export function serveApi({ kernel, host, port, swaggerUiFolder, log }: ServeApiOptions): ApiServer {
-  const app = createApp(kernel, { swaggerUiFolder });
+  const readers = new EventReaders(kernel.config.streams);
+  const app = createApp(kernel, { swaggerUiFolder, readers });
   const start = (on: number) =>
     listen({
       hostname: host,
@@ -75,6 +77,7 @@ export function serveApi({ kernel, host, port, swaggerUiFolder, log }: ServeApiO
     finished: keepServing(),
     shutdown: () => {
       isClosing = true;
+      readers.closeAll();
       // A connection whose client went silent in the middle of a body holds the shutdown for ever, and Deno has
       // no way to close it then (aborting the server's signal throws BadResource): it ends with the process.
       return within(kernel.config.http.drainTimeoutMs, server.shutdown());

@@ -10,8 +10,10 @@ import type { CheckpointView, LedgerEntry, LogLine, PluginView, Role, TokenView 
 import { type Config, configSchema } from "../../schemas/config.ts";
 import { ProblemError } from "../../schemas/problem.ts";
 import type { Call, CallResult, GrantsView, Refusal } from "../kernel.ts";
+import type { Jobs } from "../jobs/jobs.ts";
 import type { EntriesQuery, LedgerReader } from "../ledger/ledger_reader.ts";
 import type { ApiKernel } from "./context.ts";
+import { createTestingFeed, createTestingJobs, type TestingFeed, type TestingJobs } from "./testing_jobs.ts";
 
 /** The secret of the token of each role is `secret-<role>`. */
 export function bearer(role: Role): { authorization: string } {
@@ -26,6 +28,8 @@ export interface TestingKernel extends ApiKernel {
   readonly queries: EntriesQuery[];
   readonly refusedTokens: { count: number };
   readonly state: { status: "starting" | "ready" | "draining"; missing: string[] };
+  readonly jobs: TestingJobs;
+  readonly feed: TestingFeed;
 }
 
 export interface TestingKernelOptions {
@@ -34,6 +38,8 @@ export interface TestingKernelOptions {
   invoke?: (call: Call) => Promise<CallResult> | CallResult;
   /** In place of parts of the ledger's reader. */
   reader?: Partial<LedgerReader>;
+  /** In place of parts of the jobs. */
+  jobs?: Partial<Jobs>;
 }
 
 export const note = "airlock.test\n3\nAAAA\n\n— airlock.test c2ln\n";
@@ -116,6 +122,8 @@ export function createTestingKernel(options: TestingKernelOptions = {}): Testing
         return Promise.resolve({ value, checkpoint: checkpointBase64 });
       },
     },
+    jobs: createTestingJobs(checkpointBase64, options.jobs),
+    feed: createTestingFeed(),
     router: {
       invoke: async (call) => {
         kernel.calls.push(call);

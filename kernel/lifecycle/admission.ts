@@ -60,8 +60,7 @@ export class Admission {
     scanned: AdmittedPlugin,
     tell: (granted: Granted) => Promise<void>,
   ): Promise<void> {
-    installed.scanned = scanned;
-    installed.scannedAtMs = this.deps.nowMs();
+    this.#keepScan(installed, scanned);
     const [id, name] = [installed.id, nameOfPackage(scanned)];
     const release = this.#releaseOf(installed.id, scanned);
     // The entries first: nothing is in force that the ledger does not tell of.
@@ -71,6 +70,7 @@ export class Admission {
     }
     this.deps.warn(`Plugin "${id}" does not run: ${release.message}`);
     installed.fault = { error: release, atMs: this.deps.nowMs() };
+    installed.changed();
     await tell({ id, name, release: undefined });
     await this.deps.ledger.append({ ...failedEvent(release), actor: "kernel", plugin: name });
   }
@@ -107,8 +107,7 @@ export class Admission {
     const scanned = await deps.readPackage(installed.folder);
     await this.#found.tell(scanned);
     if (scanned.kind === "rejected") {
-      installed.scanned = { ...scanned, id };
-      installed.scannedAtMs = deps.nowMs();
+      this.#keepScan(installed, { ...scanned, id });
       await this.#recordRejection(scanned);
       const nothing = { id, name: id, release: undefined };
       await this.grants.inTurn(id, () => this.grants.tell(nothing, this.grants.operatorOf(id), actor));
@@ -149,8 +148,7 @@ export class Admission {
       if (isGiven || scanned.manifest.id !== id) return installed.plugin.release ?? given;
     }
     await this.#found.tell(scanned);
-    installed.scanned = scanned.kind === "admitted" ? scanned : { ...scanned, id };
-    installed.scannedAtMs = this.deps.nowMs();
+    this.#keepScan(installed, scanned.kind === "admitted" ? scanned : { ...scanned, id });
     if (scanned.kind === "rejected") {
       await this.#recordRejection(scanned);
       await this.grants.tellFound({ id, name: id, release: undefined });
@@ -163,6 +161,13 @@ export class Admission {
     installed.plugin.revise(release);
     installed.breaker.reset();
     return release;
+  }
+
+  /** The one writer of what is known of a package. */
+  #keepScan(installed: Installed<SupervisedCell>, scanned: ScannedPlugin): void {
+    installed.scanned = scanned;
+    installed.scannedAtMs = this.deps.nowMs();
+    installed.changed();
   }
 
   async #recordRejection({ folder, error }: RejectedPlugin): Promise<void> {

@@ -102,7 +102,8 @@ export class Breaker {
         const cause = problem.cause instanceof ProblemError ? problem.cause : problem;
         const isKnown = cause === this.#lastCause;
         this.#lastCause = cause;
-        done(isKnown ? "neutral" : outcomeOf(problem.code));
+        // Whoever may cancel must not be able to open a breaker, also by the calls beside the cancelled one.
+        done(isKnown || cause.code === "CANCELLED" ? "neutral" : outcomeOf(problem.code));
       },
     };
   }

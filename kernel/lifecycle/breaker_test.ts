@@ -77,6 +77,17 @@ Deno.test("Breaker counts the end of a cell once, whatever the number of calls t
   equal(breaker.state, "open");
 });
 
+// Who may cancel must not be able to have a plugin's other callers turned away.
+Deno.test("Breaker holds the end of a cell against the plugin unless a cancelled call was its cause", () => {
+  const { breaker } = setUp({ failuresMax: 1 });
+  const end = new ProblemError("CANCELLED", "the caller went away");
+  const beside = new ProblemError("PLUGIN_CRASHED", "another call", { cause: end });
+  for (const problem of [beside, end, beside]) breaker.enter()!.failed(problem);
+  equal(breaker.state, "closed");
+  breaker.enter()!.failed(new ProblemError("PLUGIN_CRASHED", "by itself"));
+  equal(breaker.state, "open");
+});
+
 Deno.test("Breaker.reset() closes it and forgets the failures", () => {
   const { breaker, call } = setUp({ failuresMax: 2 });
   call("failure");

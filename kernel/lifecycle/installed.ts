@@ -27,6 +27,8 @@ export interface Installed<Cell extends SupervisedCell> {
   breakerTold: Promise<unknown>;
   /** Why there is nothing to run, although the package was admitted. */
   fault: { readonly error: ProblemError; readonly atMs: number } | undefined;
+  /** Tells those who watch that something of it is other than before. Never throws. */
+  changed(): void;
 }
 
 /**
@@ -41,6 +43,12 @@ export function nameInLedger({ plugin, scanned }: Installed<SupervisedCell>): st
 
 export function nameOfPackage({ manifest: { id, version } }: AdmittedPlugin): string {
   return `${id}@${version}`;
+}
+
+/** The manifest of what is loaded, or else of what was found. Throws PLUGIN_REJECTED. */
+export function checkKnown({ plugin, scanned }: Installed<SupervisedCell>): Manifest {
+  if (scanned.kind === "rejected") throw scanned.error;
+  return plugin.release?.manifest ?? scanned.manifest;
 }
 
 /** Throws why a call cannot be taken; returns the manifest of what would take it. */

@@ -78,6 +78,7 @@ export class Orders<Cell extends SupervisedCell> {
       );
       await plugin.stop("reload", actor);
       installed.fault = undefined;
+      installed.changed();
       if (plugin.state === "unloaded" && installed.desired !== "unloaded") {
         this.parts.admission.takeOn(installed, release);
         await this.parts.quarantines.settle(installed, actor);
@@ -198,5 +199,6 @@ export class Orders<Cell extends SupervisedCell> {
     this.deps.store.plugins.set({ id, enabled, desired, updatedAtMs: this.deps.nowMs() });
     installed.enabled = enabled;
     installed.desired = desired;
+    installed.changed();
   }
 }

@@ -342,9 +342,8 @@ export class Plugin<Cell extends SupervisedCell> {
 
   #failed(end: Pick<CellEnd, "cause" | "isCallsDoing">, livedMs: number): void {
     this.#move("fail");
-    if (this.#release !== undefined && this.#recovery.isGivenUp(end, livedMs, this.#release)) {
-      this.#move("give_up");
-    }
+    const release = this.#release;
+    if (release !== undefined && this.#recovery.isGivenUp(end, livedMs, release)) this.#move("give_up");
   }
 
   /** Waits for a start that is under way, whatever becomes of it: that was told to whoever began it. */
@@ -396,5 +395,6 @@ export class Plugin<Cell extends SupervisedCell> {
   #move(event: LifecycleEvent): void {
     this.#state = transition(this.#state, event);
     this.#changes.announce();
+    this.deps.changed?.();
   }
 }

@@ -162,6 +162,7 @@ export class Plugins<Cell extends SupervisedCell> {
       desired: row?.desired ?? "on-demand",
       breakerTold: Promise.resolve(),
       fault: undefined,
+      changed: () => this.#changed(id),
     };
     this.#installed.set(id, installed);
     if (scanned.kind === "admitted") {
@@ -187,8 +188,18 @@ export class Plugins<Cell extends SupervisedCell> {
         const told = ledger.append({ type: "breaker.changed", actor: "kernel", plugin, data: { state } });
         track(told);
         this.find(id).breakerTold = told;
+        this.#changed(id);
       },
     });
+  }
+
+  /** Who watches is no part of what is watched: its failure is told, and nothing else fails of it. */
+  #changed(id: string): void {
+    try {
+      this.deps.changed?.(id);
+    } catch (error) {
+      this.deps.warn(`Cannot tell of a change of plugin "${id}": ${String(error)}`);
+    }
   }
 
   #supervised(id: string): Plugin<Cell> {
@@ -200,6 +211,7 @@ export class Plugins<Cell extends SupervisedCell> {
         return await this.#room.start(this.find(id), release);
       },
       record: (event) => deps.ledger.append(event),
+      changed: () => this.#changed(id),
       checkCallable: () => {
         this.#orders.checkOpen();
         checkCallable(this.find(id));

@@ -44,6 +44,11 @@ export interface PluginsDeps<Cell extends SupervisedCell> extends ReleaseTerms {
   /** Tells the operator what is not as a manifest or the configuration has it. */
   warn(message: string): void;
   track(work: Promise<unknown>): void;
+  /**
+   * What is shown of a plugin may be other than before: its state, whether it is enabled, its package's standing,
+   * its fault or its breaker. Called in the middle of that, so it may look, and change nothing.
+   */
+  changed?(id: string): void;
   /** The kernel can no longer keep its promises: ends the process. */
   fatal(error: Error): void;
   readPackage(folder: string): Promise<ScannedPlugin>;

@@ -11,7 +11,7 @@ async function crash(cell: FakeCell, code: ProblemError["code"] = "PLUGIN_CRASHE
 const startFailed = new ProblemError("PLUGIN_START_FAILED", "Cannot start");
 
 Deno.test("Plugin is started again at once, and never given up, for an end that calls caused", async () => {
-  for (const code of ["LIMIT_CPU", "LIMIT_WALL"] as const) {
+  for (const code of ["LIMIT_CPU", "LIMIT_WALL", "CANCELLED"] as const) {
     await using setup = createPlugin();
     let cell = await setup.wake();
     for (let end = 0; end < 5; end++) {

@@ -14,6 +14,8 @@ import type { SupervisedCell } from "./supervised_cell.ts";
 export interface PluginDeps<Cell extends SupervisedCell> extends RecoveryDeps {
   startCell(release: Release): Promise<Cell>;
   record(event: LedgerEventInput): Promise<unknown>;
+  /** Its state is another. Does not throw. */
+  changed?(): void;
   onCellStarted(reason: "operator" | "wake" | "restart"): void;
   onCellEnded(reason: StopReason | "killed" | "crashed"): void;
   /** Throws why a call may not have the plugin started: somebody may have stopped it while the call waited. */

@@ -22,6 +22,15 @@ export function releaseOf(version = "1.0.0", more: Record<string, unknown> = {})
   return { manifest, digest: "ab", ...folders, grants, limits: manifest.limits, isolation: "process" };
 }
 
+/** What a router hands to a cell. */
+export interface FakeCall {
+  readonly wallMs: number;
+  readonly signal: AbortSignal;
+  readonly sink?: { log?(level: "info", text: string): void };
+  readonly job?: unknown;
+  readonly cancelGraceMs?: number;
+}
+
 /** A cell that does what the test says. */
 export class FakeCell implements SupervisedCell {
   callsUnderWay = 0;
@@ -34,6 +43,9 @@ export class FakeCell implements SupervisedCell {
   health: (timeoutMs: number) => Promise<string | undefined> = () => Promise.resolve(undefined);
   readonly #ended = Promise.withResolvers<CellEnd>();
   isAlive = true;
+  /** What becomes of a call. */
+  call: (call: FakeCall) => Promise<Uint8Array<ArrayBuffer>> = () =>
+    Promise.resolve(new TextEncoder().encode("null"));
 
   /** `stopsAtOnce`: it ends as soon as it is asked to. */
   constructor(readonly release: Release, readonly pid: number, private readonly stopsAtOnce: boolean) {}
@@ -41,7 +53,7 @@ export class FakeCell implements SupervisedCell {
   get cell() {
     const { callsUnderWay, isAlive, isStopping, isSuspended, isStale } = this;
     const takesCalls = isAlive && !isStopping && !isSuspended && !isStale;
-    return { callsUnderWay, takesCalls, isStale, ended: this.#ended.promise };
+    return { callsUnderWay, takesCalls, isStale, ended: this.#ended.promise, call: this.call };
   }
 
   async suspend(): Promise<void> {

@@ -28,6 +28,7 @@ interface LifeOptions {
   readonly dev?: boolean;
   readonly found?: readonly ScannedPlugin[];
   readonly awakeMax?: number;
+  readonly changed?: (id: string) => void;
 }
 
 interface World {
@@ -44,11 +45,12 @@ interface World {
 export function live(
   dataDir: string,
   store: Store,
-  { dev = false, found = [scan("echo")], awakeMax = 256 }: LifeOptions = {},
+  { dev = false, found = [scan("echo")], awakeMax = 256, changed }: LifeOptions = {},
 ) {
   const cells: FakeCell[] = [];
   const records: LedgerEventInput[] = [];
   const background: Promise<unknown>[] = [];
+  const warnings: string[] = [];
   const timing = new TestingClock();
   const world: World = { fault: null, inFolder: scan("echo"), delays: new Map(), durable: [] };
   const ledger: Pick<Ledger, "append" | "checkpointBase64"> = {
@@ -75,7 +77,8 @@ export function live(
     checkDescription: () => Promise.resolve(world.fault),
     random: () => 1,
     nowMs: () => 1_000,
-    warn: () => {},
+    warn: (message) => warnings.push(message),
+    ...(changed === undefined ? {} : { changed }),
     track: (work) => background.push(work),
     fatal: (error) => {
       throw error;
@@ -84,7 +87,7 @@ export function live(
     verifyPackage: () => Promise.resolve(),
   });
   return {
-    ...{ plugins, cells, records, timing, world },
+    ...{ plugins, cells, records, timing, world, warnings },
     types: () => records.map(({ type }) => type),
     start: () => plugins.install(found),
     async crashUntil(state: string) {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { CallJob } from "../../schemas/cell_protocol.ts";
 import type { SupervisedCell } from "../lifecycle/plugin.ts";
 
 /** Receives what a streaming action sends before its result. */
@@ -10,6 +11,8 @@ export interface StreamSink {
   /** `json`: the text of exactly one JSON value, already parsed once. Resolve when the reader took it. */
   token(json: string): Promise<void>;
   progress(progress: { fraction: number; note: string }): void;
+  /** What the action logs, in the plugin's words; see `CallSink` in `sandbox/`. */
+  log?(level: "debug" | "info" | "warn" | "error", text: string): void;
 }
 
 export interface Call {
@@ -22,6 +25,30 @@ export interface Call {
   readonly request: string;
   readonly signal: AbortSignal;
   readonly sink?: StreamSink;
+  /** It is an attempt of that job, counted from 1. Who refuses it tells the job, and the ledger nothing. */
+  readonly job?: CallJob;
+  /** With the action's and the plugin's: the smallest wins. */
+  readonly wallMsMax?: number;
+  /** What an action that was told of its caller's leaving has left, before its cell is killed. Left out: its deadline. */
+  readonly cancelGraceMs?: number;
+  /**
+   * The plugin may see the input once this has returned; if it throws, the call fails and nobody sees it. `index` is
+   * that of `call.accepted`, which is durable. Called once at most: a call that fails before was seen by nobody.
+   */
+  onAccepted?(index: number): void;
+}
+
+/** What a call of an action would meet now. */
+export interface CallTerms {
+  /** `id@version`, for the ledger. */
+  readonly plugin: string;
+  /** Calls that may be under way at once: of this action, or where `isPerCall` of the whole plugin, and then 1. */
+  readonly concurrency: number;
+  readonly isPerCall: boolean;
+  readonly isIdempotent: boolean;
+  /** The smaller of the action's and the plugin's. */
+  readonly wallMs: number;
+  readonly retry: { readonly attempts: number; readonly backoffMs: number } | undefined;
 }
 
 export interface CallResult {
@@ -45,16 +72,23 @@ export interface CallableCell extends SupervisedCell {
       wallMs: number;
       signal: AbortSignal;
       sink?: StreamSink;
+      job?: CallJob;
+      cancelGraceMs?: number;
     }): Promise<Uint8Array<ArrayBuffer>>;
   };
 }
 
-/** A sink that knows whether its reader was sent anything: then a call cannot be made again unseen. */
+/**
+ * A sink that knows whether its reader was sent anything: then a call cannot be made again unseen. A log is of
+ * both attempts, and no part of what the call answers.
+ */
 export function watched(sink: StreamSink | undefined): { sink?: StreamSink; hasBegun(): boolean } {
   if (sink === undefined) return { hasBegun: () => false };
   let begun = false;
+  const { log } = sink;
   return {
     sink: {
+      ...(log === undefined ? {} : { log: (level, text) => log.call(sink, level, text) }),
       token: (json) => {
         begun = true;
         return sink.token(json);

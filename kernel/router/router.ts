@@ -5,20 +5,20 @@
  * before the caller sees the answer. A call that was accepted has two entries, `call.accepted` and then
  * `call.completed` or `call.failed`; between them stands `call.retried` when an idempotent one was made again after its
  * cell had ended. A call that is refused has one, `call.refused`; of a caller who is refused again and again, most
- * are only counted, see `refusal_budget.ts`.
+ * are only counted, see `refusal_budget.ts`; of a job's call, whose job tells of it, none.
  *
  * @module
  */
 import { createHash } from "node:crypto";
-import type { Manifest } from "../../schemas/manifest.ts";
 import { ProblemError } from "../../schemas/problem.ts";
 import type { Ledger } from "../ledger/ledger.ts";
-import { checkCallable, type Installed } from "../lifecycle/installed.ts";
+import { checkCallable } from "../lifecycle/installed.ts";
 import type { Plugins } from "../lifecycle/plugins.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { clipTarget, type RefusalBudget } from "../trust/refusal_budget.ts";
-import { type Call, type CallableCell, type CallResult, watched } from "./call.ts";
+import { type Call, type CallableCell, type CallResult, type CallTerms, watched } from "./call.ts";
 import { Lines } from "./lines.ts";
+import { breakerOpen, describeRoute, findRoute, type Route, termsOf } from "./route.ts";
 import type { Turnstile } from "./turnstile.ts";
 
 export interface RouterDeps {
@@ -35,13 +35,10 @@ export interface RouterDeps {
 }
 
 /** A call, and what would take it. */
-interface Routed {
+interface Routed extends Omit<Route, "action"> {
   readonly call: Call;
-  readonly installed: Installed<CallableCell>;
-  readonly manifest: Manifest;
   readonly digest: string;
   readonly isIdempotent: boolean;
-  readonly wallMs: number;
   readonly startedMs: number;
 }
 
@@ -78,6 +75,22 @@ export class Router {
     };
     answer.then(forget, forget);
     return answer;
+  }
+
+  /**
+   * What a call would meet now. Throws the ProblemError that {@linkcode Router.invoke} would reject with at once.
+   * Records nothing and wakes nobody.
+   */
+  check(plugin: string, action: string): CallTerms {
+    return termsOf(this.#find(plugin, action));
+  }
+
+  /**
+   * `id@version` of a plugin that has the action, whether or not it may be called now. Throws PLUGIN_NOT_FOUND,
+   * PLUGIN_REJECTED or ACTION_NOT_FOUND.
+   */
+  describe(plugin: string, action: string): { plugin: string } {
+    return describeRoute(this.deps.plugins.find(plugin), action);
   }
 
   /** Takes no more calls, and waits for those under way. */
@@ -139,6 +152,11 @@ export class Router {
     const accepted: Accepted = { ...routed, plugin, index };
     const cell = await this.#takingCalls(woken, routed);
     if (cell instanceof ProblemError) return await this.#failed(accepted, cell);
+    try {
+      call.onAccepted?.(index);
+    } catch (error) {
+      return await this.#failed(accepted, asProblem(error));
+    }
     return await this.#run(accepted, cell);
   }
 
@@ -174,11 +192,13 @@ export class Router {
   /** Makes the call; once more in a new cell when its cell ended under it and the action is idempotent. */
   async #run(accepted: Accepted, first: CallableCell): Promise<CallResult> {
     const { call, isIdempotent, wallMs } = accepted;
-    const { action, request, signal } = call;
+    const { action, request, signal, job, cancelGraceMs } = call;
     const { sink, hasBegun } = watched(call.sink);
     const attempted = {
       ...{ action, request, signal, input: call.input.length === 0 ? emptyInput : call.input },
       ...(sink === undefined ? {} : { sink }),
+      ...(job === undefined ? {} : { job }),
+      ...(cancelGraceMs === undefined ? {} : { cancelGraceMs }),
     };
     let cell = first;
     let leftMs = wallMs;
@@ -274,37 +294,30 @@ export class Router {
   async #route(call: Call, inputBytesMax = Infinity): Promise<Routed> {
     const startedMs = performance.now();
     try {
-      if (this.#isDraining) throw new ProblemError("NOT_READY", "Cannot take a call: Airlock is stopping");
+      const { action: { idempotent: isIdempotent }, ...route } = this.#find(call.plugin, call.action);
       if (this.#inputBytes > inputBytesMax) {
         const state = `inputs of ${this.#inputBytes} bytes are under way`;
         throw new ProblemError("QUEUE_FULL", `Cannot take a call: ${state}`, { retryAfterMs: 1_000 });
       }
-      const installed = this.deps.plugins.find(call.plugin);
-      const manifest = checkCallable(installed);
-      const action = Object.hasOwn(manifest.actions, call.action) ? manifest.actions[call.action] : undefined;
-      if (action === undefined) {
-        throw new ProblemError(
-          "ACTION_NOT_FOUND",
-          `Cannot call "${call.action}" of plugin "${call.plugin}": it has ${
-            Object.keys(manifest.actions).join(", ")
-          }`,
-        );
-      }
-      const wallMsMax = installed.plugin.release?.limits.wallMs ?? manifest.limits.wallMs;
-      const wallMs = Math.min(action.timeoutMs ?? wallMsMax, wallMsMax);
-      if (installed.breaker.retryAfterMs() > 0) throw breakerOpen(installed);
-      const digest = installed.plugin.release?.digest ?? "";
-      const isIdempotent = action.idempotent;
-      return { call, installed, manifest, digest, isIdempotent, wallMs, startedMs };
+      const wallMs = Math.min(route.wallMs, call.wallMsMax ?? Infinity);
+      const digest = route.installed.plugin.release?.digest ?? "";
+      return { ...route, call, digest, isIdempotent, wallMs, startedMs };
     } catch (error) {
       throw await this.#refused(call, error);
     }
   }
 
+  /** Throws why nothing takes a call now. */
+  #find(plugin: string, action: string): Route {
+    if (this.#isDraining) throw new ProblemError("NOT_READY", "Cannot take a call: Airlock is stopping");
+    return findRoute(this.deps.plugins.find(plugin), action);
+  }
+
   async #refused(call: Call, error: unknown): Promise<unknown> {
     if (!(error instanceof ProblemError) || error.code === "NOT_READY") return error;
     this.deps.metrics.refused(error.code);
-    if (!this.deps.refusals.take(call.actor)) return error;
+    const isJob = call.job !== undefined;
+    if (isJob || !this.deps.refusals.take(call.actor)) return error;
     await this.deps.ledger.append({
       type: "call.refused",
       actor: call.actor,
@@ -330,12 +343,6 @@ export class Router {
     );
     throw await this.#refused(call, error);
   }
-}
-
-function breakerOpen({ id, breaker }: Installed<CallableCell>): ProblemError {
-  const retryAfterMs = Math.max(1, breaker.retryAfterMs());
-  const state = `its breaker is ${breaker.state}, because its last calls failed`;
-  return new ProblemError("BREAKER_OPEN", `Cannot call plugin "${id}": ${state}`, { retryAfterMs });
 }
 
 /** Waits for both. What the second failed of is returned, because the first has happened all the same. */

@@ -94,7 +94,7 @@ export const commitmentsMigrations: readonly string[] = [
 export const jobsMigrations: readonly string[] = [
   `
   CREATE TABLE jobs (
-    seq              INTEGER PRIMARY KEY,
+    seq              INTEGER PRIMARY KEY AUTOINCREMENT,
     id               TEXT    NOT NULL UNIQUE,
     kind             TEXT    NOT NULL CHECK (kind IN ('action', 'pipeline')),
     plugin           TEXT,
@@ -140,8 +140,8 @@ export const jobsMigrations: readonly string[] = [
   CREATE INDEX jobs_key ON jobs (plugin, action, concurrency_key, priority DESC, seq) WHERE wait = 'key';
   CREATE INDEX jobs_time ON jobs (due_at_ms) WHERE wait = 'time';
   CREATE INDEX jobs_expiry ON jobs (expires_at_ms) WHERE wait IS NOT NULL AND expires_at_ms IS NOT NULL;
-  CREATE INDEX jobs_live ON jobs (state, seq) WHERE state IN ('pending', 'running', 'failed');
-  CREATE INDEX jobs_parent ON jobs (parent, seq) WHERE parent IS NOT NULL;
+  CREATE INDEX jobs_state ON jobs (state, seq);
+  CREATE UNIQUE INDEX jobs_parent ON jobs (parent, step) WHERE parent IS NOT NULL;
   CREATE INDEX jobs_untold ON jobs (seq) WHERE untold <> 0;
   CREATE INDEX jobs_ended ON jobs (ended_at_ms, seq) WHERE ended_at_ms IS NOT NULL;
   CREATE UNIQUE INDEX jobs_idempotency ON jobs (actor, idempotency_key) WHERE idempotency_key IS NOT NULL;

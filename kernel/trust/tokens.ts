@@ -37,6 +37,8 @@ export interface Identity {
 export interface Tokens {
   /** Of an active token; undefined: unknown or revoked. Looks nowhere but in memory. */
   authenticate(secret: string): Identity | undefined;
+  /** Whether the token behind `token:<id>` counts. */
+  isActive(actor: string): boolean;
   /** Throws CONFLICT where `tokensMax` tokens are active. The secret is shown this once. */
   create(
     request: { name: string; role: Role },
@@ -176,6 +178,7 @@ export function createTokens(deps: TokensDeps): Tokens {
       }
       return await revokeRow(row, actor);
     },
+    isActive: (actor) => active.values().some((identity) => identity.actor === actor),
     refused: refusals.add,
     async ensureAdminToken(file) {
       for (const row of [...table.inState("pending"), ...table.inState("revoking")]) {

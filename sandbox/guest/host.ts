@@ -29,6 +29,8 @@ interface PluginModule {
   readonly health?: unknown;
 }
 
+type CallToGuest = Extract<ToGuest, { type: "call" }>;
+
 interface Call {
   readonly id: number;
   readonly abort: AbortController;
@@ -119,7 +121,7 @@ class Guest {
   async #hook(name: "start" | "stop" | "health"): Promise<unknown> {
     const hook = this.#plugin[name];
     if (typeof hook !== "function") return undefined;
-    return await hook(this.#context(new Abort().signal, 0, "", name));
+    return await hook(this.#context(new Abort().signal, { id: 0, request: "", action: name }));
   }
 
   #action(name: string): ((input: unknown, ctx: Context) => unknown) | undefined {
@@ -129,8 +131,8 @@ class Guest {
     return typeof action === "function" ? (input, ctx) => action.call(actions, input, ctx) : undefined;
   }
 
-  async #run(message: Extract<ToGuest, { type: "call" }>): Promise<void> {
-    const { id, action, request, stream, input } = message;
+  async #run(message: CallToGuest): Promise<void> {
+    const { id, action, stream, input } = message;
     const call: Call = { id, abort: new Abort(), stream, windowChars: 0, wake: undefined };
     this.#calls.set(id, call);
     try {
@@ -143,7 +145,7 @@ class Guest {
           message: `Cannot call "${action}"`,
         });
       }
-      const returned = run(parse(input), this.#context(call.abort.signal, id, request, action));
+      const returned = run(parse(input), this.#context(call.abort.signal, message));
       if (isGenerator(returned)) return await this.#drain(call, returned);
       this.#send({ type: "result", id, json: stringify(await returned) ?? "null" });
     } catch (error) {
@@ -198,7 +200,11 @@ class Guest {
     }
   }
 
-  #context(signal: AbortSignal, id: number, request: string, action: string): Context {
+  /** `id` is 0 in a hook. */
+  #context(
+    signal: AbortSignal,
+    { id, request, action, job }: Pick<CallToGuest, "id" | "request" | "action" | "job">,
+  ): Context {
     const setup = this.#setup;
     const log = (level: "debug" | "info" | "warn" | "error") => (message: string, fields?: unknown) => {
       const json = fields === undefined ? undefined : stringify(fields);
@@ -207,6 +213,7 @@ class Guest {
         level,
         message: toText(message),
         ...(json === undefined ? {} : { fields: json }),
+        ...(id === 0 ? {} : { id }),
       });
     };
     return {
@@ -220,6 +227,7 @@ class Guest {
       config: setup?.config ?? {},
       plugin: setup?.plugin ?? { id: "", version: "" },
       call: { id: request, action },
+      ...(job === undefined ? {} : { job }),
     };
   }
 }

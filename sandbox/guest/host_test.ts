@@ -101,8 +101,33 @@ Deno.test("Guest pulls no more of a generator whose call was cancelled, and lets
   guest.send({ type: "cancel", id: 1 });
   let message = await guest.next();
   while (message.type === "token") message = await guest.next();
-  deepEqual(message, { type: "log", level: "info", message: "cleaned up" });
+  deepEqual(message, { type: "log", level: "info", message: "cleaned up", id: 1 });
   deepEqual(await guest.next(), {
     ...{ type: "error", id: 1, code: "ACTION_FAILED", message: "The call was cancelled" },
   });
+});
+
+Deno.test("Guest names the call in what it logs, and no call in what a hook logs", async () => {
+  await using guest = await load(`
+    export function start(ctx) { ctx.log.info("a hook", { job: ctx.job ?? null }); }
+    export const actions = { run(_input, ctx) { ctx.log.warn("a call", { n: 1 }); } };
+  `);
+  const fields = '{"job":null}';
+  deepEqual(await guest.next(), { type: "log", level: "info", message: "a hook", fields });
+  deepEqual(await guest.next(), { type: "ready" });
+  guest.send(run(false));
+  deepEqual(await guest.next(), { type: "log", level: "warn", message: "a call", fields: '{"n":1}', id: 1 });
+});
+
+Deno.test("Guest tells an action which job it is an attempt of, and an immediate call that there is none", async () => {
+  await using guest = await load(`export const actions = {
+    run: (_input, ctx) => "job" in ctx ? ctx.job : "none",
+  };`);
+  deepEqual(await guest.next(), { type: "ready" });
+  guest.send(run(false));
+  deepEqual(await guest.next(), { type: "result", id: 1, json: '"none"' });
+  const call = run(false);
+  ok(call.type === "call");
+  guest.send({ ...call, job: { id: "01J", attempt: 2 } });
+  deepEqual(await guest.next(), { type: "result", id: 1, json: '{"id":"01J","attempt":2}' });
 });

@@ -165,7 +165,10 @@ Deno.test("layering: only the warden and the build start programs", () => {
     { path },
   ) => path);
   // git-log is a plugin: it may ask, and is refused without a grant.
-  deepEqual(starters.filter((path) => !path.startsWith("plugins/git-log/")), ["sandbox/build_cell.ts"]);
+  deepEqual(starters.filter((path) => !path.startsWith("plugins/git-log/")), [
+    "sandbox/build_cell.ts",
+    "sdk/build_packages.ts",
+  ]);
 });
 
 function withoutComments(text: string): string {

@@ -1,12 +1,12 @@
 /**
- * The rate of messages that a cell may send: a bucket that holds what one second allows, and fills as time
- * passes. Pure but for its clock.
+ * The rate of what a cell may send, be it messages or bytes of log: a bucket that holds what one second allows,
+ * and fills as time passes. Pure but for its clock.
  *
  * @module
  */
 import { type Clock, systemClock } from "./clock.ts";
 
-export class MessageRate {
+export class Rate {
   #left: number;
   #filledAtMs: number;
 
@@ -15,12 +15,14 @@ export class MessageRate {
     this.#filledAtMs = clock.nowMs();
   }
 
-  /** Takes `count` messages. False when that is more than there may be. */
+  /** Takes `count`; false, and nothing is taken, when that is more than there may be. */
   take(count: number): boolean {
     const nowMs = this.clock.nowMs();
     const filled = this.#left + (nowMs - this.#filledAtMs) / 1_000 * this.perSecond;
     this.#filledAtMs = nowMs;
-    this.#left = Math.min(this.perSecond, filled) - count;
-    return this.#left >= 0;
+    this.#left = Math.min(this.perSecond, filled);
+    if (this.#left < count) return false;
+    this.#left -= count;
+    return true;
   }
 }

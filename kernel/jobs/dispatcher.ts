@@ -1,0 +1,244 @@
+/**
+ * The dispatcher runs jobs: it claims those whose turn it is, makes their calls, and settles what comes of them.
+ *
+ * A claim is a part of the write group that is being committed, so that what frees a place and what takes it cost
+ * one sync. A call begins after its claim is on disk. An outcome counts only under the lease of its attempt.
+ *
+ * A job is not claimed while its plugin would refuse it: its lane is held for a while, and the job waits at no cost.
+ *
+ * @module
+ */
+import type { Config } from "../../schemas/config.ts";
+import { type JobRetry, jobRetrySchema } from "../../schemas/job.ts";
+import { ProblemError } from "../../schemas/problem.ts";
+import type { CallResult, CallTerms } from "../router/call.ts";
+import type { JobRow } from "../store/job_row.ts";
+import type { Head, JobsTable } from "../store/jobs_table.ts";
+import { Attempt, type AttemptDeps, type AttemptEnd } from "./attempt.ts";
+import { comesBefore, type Lane, type Lanes } from "./lanes.ts";
+import { acquireLease, isExpired, type Lease, LeaseLostError } from "./lease.ts";
+import type { Queue } from "./queue.ts";
+import { decideRetry, isWorthWaiting } from "./retry_policy.ts";
+import type { WriteGroup } from "./write_group.ts";
+
+export interface DispatcherDeps extends AttemptDeps {
+  readonly table: Pick<JobsTable, "get" | "input">;
+  readonly queue: Queue;
+  readonly lanes: Lanes;
+  readonly group: Pick<WriteGroup, "run" | "poke">;
+  readonly router: AttemptDeps["router"] & { check(plugin: string, action: string): CallTerms };
+  /** Of the kernel. */
+  readonly life: string;
+  readonly config: Config["jobs"];
+  /** A clock that only runs forward. */
+  monotonicMs(): number;
+  random(): number;
+  track(work: Promise<unknown>): void;
+  warn(message: string): void;
+  /** A pipeline was claimed. */
+  pipelineBegan(row: JobRow): void;
+}
+
+/** Jobs that are claimed, parked or refused in one transaction. */
+const claimsMax = 256;
+const messageCharsMax = 4_096;
+
+export class Dispatcher {
+  readonly #attempts = new Map<number, Attempt>();
+  readonly #ending = new Set<Promise<void>>();
+  #claimed: Attempt[] = [];
+  #isDraining = false;
+
+  constructor(private readonly deps: DispatcherDeps) {}
+
+  /** Claims what there is room for; inside a transaction. */
+  claim(): void {
+    if (this.#isDraining) return;
+    for (let claims = 0; claims < claimsMax; claims++) {
+      const next = this.#next();
+      if (next === undefined) return;
+      this.#take(next.lane, next.head);
+    }
+    this.deps.group.poke();
+  }
+
+  /** Begins what was claimed; after the commit. */
+  begin(): void {
+    for (const attempt of this.#claimed.splice(0)) {
+      const ending = this.#run(attempt).finally(() => this.#ending.delete(ending));
+      this.#ending.add(ending);
+      this.deps.track(ending);
+    }
+  }
+
+  /** Tells the attempt of a job to stop; nothing if it does not run. */
+  stop(seq: number): void {
+    this.#attempts.get(seq)?.stop();
+  }
+
+  /** What a running job said last. */
+  saidBy(seq: number): Pick<Attempt, "progress" | "note"> | undefined {
+    return this.#attempts.get(seq);
+  }
+
+  /** Takes back the jobs of attempts that should long be over. */
+  expireLeases(): void {
+    const nowMs = this.deps.monotonicMs();
+    for (const [seq, attempt] of this.#attempts) {
+      if (!isExpired(attempt.lease, nowMs)) continue;
+      this.#attempts.delete(seq);
+      attempt.lose();
+      const state = "its attempt did not end in the time that it had";
+      const problem = new ProblemError("JOB_INTERRUPTED", `Cannot run job "${attempt.row.id}": ${state}`);
+      this.deps.track(this.#settle(attempt, { problem }));
+    }
+  }
+
+  /** When a lane that is held may go on; Infinity if none is. */
+  heldUntilMs(): number {
+    const nowMs = this.deps.monotonicMs();
+    let untilMs = Infinity;
+    for (const { waiting, heldUntilMs } of this.deps.lanes.all()) {
+      if (waiting > 0 && heldUntilMs > nowMs) untilMs = Math.min(untilMs, heldUntilMs);
+    }
+    return untilMs;
+  }
+
+  /** The right to run a pipeline, in this life of the kernel. */
+  leasePipeline(row: JobRow): Lease {
+    return this.#leaseFor(row, Infinity);
+  }
+
+  /** Claims nothing more. */
+  close(): void {
+    this.#isDraining = true;
+  }
+
+  /** Resolves when nothing runs, and what came of it is on disk. */
+  async settled(): Promise<void> {
+    while (this.#ending.size > 0) await Promise.all(this.#ending);
+  }
+
+  #next(): { lane: Lane; head: Head } | undefined {
+    const { lanes, config } = this.deps;
+    const isFull = lanes.running >= config.runningMax;
+    const nowMs = this.deps.monotonicMs();
+    let best: { lane: Lane; head: Head } | undefined;
+    for (const lane of lanes.all()) {
+      if (lane.waiting === 0 || lane.heldUntilMs > nowMs) continue;
+      if (lane.plugin !== null && (isFull || lanes.runningOf(lane.plugin) >= config.perPluginMax)) continue;
+      const head = lanes.head(lane);
+      if (head === undefined || (best !== undefined && !comesBefore(head, best.head))) continue;
+      if (this.#hasRoom(lane, nowMs)) best = { lane, head };
+    }
+    return best;
+  }
+
+  /** Whether the action has room; a lane whose plugin takes no calls is held. */
+  #hasRoom(lane: Lane, nowMs: number): boolean {
+    const { plugin, action } = lane;
+    const { lanes, config, router } = this.deps;
+    if (plugin === null || action === null) return lane.running < config.pipelinesMax;
+    try {
+      const { concurrency, isPerCall } = router.check(plugin, action);
+      return (isPerCall ? lanes.runningOf(plugin) : lane.running) < concurrency;
+    } catch (error) {
+      if (!(error instanceof ProblemError)) throw error;
+      // What no waiting mends is told to each job, when it is taken.
+      if (!isWorthWaiting(error.code)) return true;
+      lane.heldUntilMs = nowMs + Math.max(config.pauseMs, error.options.retryAfterMs ?? 0);
+      return false;
+    }
+  }
+
+  #take({ plugin, action }: Lane, { seq, concurrencyKey, concurrencyMax }: Head): void {
+    const { queue, lanes, table, config } = this.deps;
+    const row = table.get(seq);
+    if (row === undefined) throw new TypeError(`Cannot claim job ${seq}: there is none`);
+    if (plugin === null || action === null) {
+      return this.deps.pipelineBegan(queue.claim(seq, this.leasePipeline(row), true));
+    }
+    if (concurrencyKey !== null && lanes.runningOfKey(row, concurrencyKey) >= (concurrencyMax ?? 1)) {
+      return queue.park(seq);
+    }
+    let terms: CallTerms;
+    try {
+      terms = this.deps.router.check(plugin, action);
+    } catch (error) {
+      if (!(error instanceof ProblemError)) throw error;
+      return void queue.fail(row, error.code, clip(error.message));
+    }
+    // Beside its own time it may wait as long in the action's line, and then for its cell and the disk.
+    const lease = this.#leaseFor(row, 2 * Math.min(terms.wallMs, config.deadlineMs) + config.leaseMs);
+    const policy: JobRetry = row.retry ?? jobRetrySchema.parse(terms.retry ?? {});
+    const attempt = new Attempt(queue.claim(seq, lease, terms.isIdempotent), lease, policy, this.deps);
+    this.#attempts.set(seq, attempt);
+    this.#claimed.push(attempt);
+  }
+
+  #leaseFor(row: JobRow, ttlMs: number): Lease {
+    return acquireLease(row, { life: this.deps.life, nowMs: this.deps.monotonicMs(), ttlMs });
+  }
+
+  async #run(attempt: Attempt): Promise<void> {
+    const { table, config } = this.deps;
+    const { seq, deadlineMs } = attempt.row;
+    const input = table.input(seq) ?? new Uint8Array();
+    const wallMsMax = Math.min(config.deadlineMs, deadlineMs ?? Infinity);
+    const end = await attempt.run(input, { wallMsMax, cancelGraceMs: config.cancelGraceMs });
+    await this.#settle(attempt, end);
+  }
+
+  async #settle(attempt: Attempt, end: AttemptEnd): Promise<void> {
+    const { seq, id } = attempt.row;
+    try {
+      await this.deps.group.run(() => {
+        const held = this.deps.queue.held(seq, attempt.lease);
+        if (this.#attempts.get(seq) === attempt) this.#attempts.delete(seq);
+        const row = { ...held, progress: attempt.progress, note: attempt.note };
+        if ("result" in end) this.#complete(row, end.result);
+        else this.#fail(attempt, row, end.problem);
+      });
+    } catch (error) {
+      if (!(error instanceof LeaseLostError)) throw error;
+      this.deps.warn(`An outcome of job "${id}" came too late: ${error.message}`);
+    }
+  }
+
+  #complete(row: JobRow, { output, outputSha256 }: CallResult): void {
+    this.deps.queue.complete(row, output, outputSha256);
+  }
+
+  #fail({ hasBegun, policy }: Attempt, row: JobRow, problem: ProblemError): void {
+    const { queue, config } = this.deps;
+    if (row.cancelRequested) return void queue.cancel(row);
+    const { code } = problem;
+    const message = clip(problem.message);
+    const { isIdempotent, failures, interruptions } = row;
+    const decision = decideRetry({ code, hasBegun, isIdempotent, failures, interruptions }, {
+      policy,
+      interruptionsMax: this.#isDraining ? Infinity : config.interruptionsMax,
+      backoffMaxMs: config.backoffMaxMs,
+      random: () => this.deps.random(),
+    });
+    switch (decision.next) {
+      case "release":
+        return void queue.giveBack(row);
+      case "again": {
+        // What the end of Airlock cuts short is made again by its next life, as if nothing had been.
+        const isHandedOver = this.#isDraining && decision.cost === "interruption";
+        return void queue.again(
+          row,
+          { code, message },
+          isHandedOver ? { delayMs: 0, cost: "none" } : decision,
+        );
+      }
+      case "fail":
+        return void queue.fail(row, code, message);
+    }
+  }
+}
+
+function clip(message: string): string {
+  return message.length <= messageCharsMax ? message : `${message.slice(0, messageCharsMax)}…`;
+}

@@ -1,0 +1,278 @@
+/**
+ * The service of jobs: what callers ask, answered from the queue and its store.
+ *
+ * A change is answered when it is on disk and its entry in the ledger.
+ *
+ * @module
+ */
+import type { Config } from "../../schemas/config.ts";
+import type {
+  JobLogLine,
+  JobRequest,
+  JobView,
+  Redrive,
+  ScheduleRequest,
+  ScheduleView,
+} from "../../schemas/job.ts";
+import type { PipelineRequest } from "../../schemas/pipeline.ts";
+import { ProblemError } from "../../schemas/problem.ts";
+import type { EventCursor } from "../bus/event_cursor.ts";
+import type { Ledger } from "../ledger/ledger.ts";
+import type { JobRow } from "../store/job_row.ts";
+import type { JobsStore } from "../store/jobs_store.ts";
+import type { JobsTable } from "../store/jobs_table.ts";
+import { acceptJobs, type Asked, askedOf } from "./accept_jobs.ts";
+import type { Dispatcher } from "./dispatcher.ts";
+import type { JobEvents } from "./job_events.ts";
+import { mayRead, viewJob, withoutContents } from "./job_view.ts";
+import type { Jobs, JobsQuery, Reader, Recorded } from "./jobs.ts";
+import { compilePlan } from "./pipeline/compile_plan.ts";
+import { planSha256 } from "./pipeline/plan_hash.ts";
+import { storedPlan } from "./pipelines.ts";
+import type { Queue } from "./queue.ts";
+type Schedules = {
+  create(r: ScheduleRequest, a: string): Promise<Recorded<ScheduleView>>;
+  list(): ScheduleView[];
+  delete(id: string, a: string): Promise<Recorded<null>>;
+};
+import type { Teller } from "./teller.ts";
+import { isOver } from "./transition.ts";
+import type { WriteGroup } from "./write_group.ts";
+
+export interface JobsServiceDeps {
+  readonly config: Config["jobs"];
+  readonly store: Pick<JobsStore, "list" | "bytes" | "logs">;
+  readonly ledger: Pick<Ledger, "append" | "checkpointBase64">;
+  readonly router: { describe(plugin: string, action: string): unknown };
+  readonly table: JobsTable;
+  readonly events: Pick<JobEvents, "watch">;
+  readonly queue: Queue;
+  readonly teller: Teller;
+  readonly group: Pick<WriteGroup, "run">;
+  readonly dispatcher: Pick<Dispatcher, "saidBy">;
+  nameOf(plugin: string): string;
+  newId(): string;
+  nowMs(): number;
+}
+
+const childrenPage = 1_000;
+/** Beside the grace: for the cell to be killed, and its end to be written. */
+const cancelSlackMs = 10_000;
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+export class JobsService implements Jobs {
+  readonly #schedules: Schedules = undefined as never;
+  /** Who waits for the end of a job. */
+  readonly #waiting = new Map<number, PromiseWithResolvers<void>>();
+
+  constructor(private readonly deps: JobsServiceDeps) {}
+
+  /** The job has ended, and its entry is on its way. */
+  ended(seq: number, entry: Promise<unknown>): void {
+    const waiting = this.#waiting.get(seq);
+    if (waiting === undefined) return;
+    this.#waiting.delete(seq);
+    entry.then(() => waiting.resolve(), () => waiting.resolve());
+  }
+
+  async enqueue(requests: readonly JobRequest[], actor: string): Promise<Recorded<JobView[]>> {
+    for (const { plugin, action } of requests) this.deps.router.describe(plugin, action);
+    return await this.#accept(requests.map((request) => askedOf(request, actor)));
+  }
+
+  async enqueuePipeline(request: PipelineRequest, actor: string): Promise<Recorded<JobView>> {
+    const { nodes } = compilePlan(request, { depthMax: this.deps.config.pipelineDepthMax });
+    for (const { plugin, action } of nodes) this.deps.router.describe(plugin, action);
+    const { idempotencyKey, priority, runAt, delayMs, ttlMs } = request;
+    const { value: [view], checkpoint } = await this.#accept([{
+      job: {
+        ...{ kind: "pipeline", plugin: null, action: null, actor, parent: null, step: null, schedule: null },
+        ...{ idempotencyKey, priority, deadlineMs: null, retry: null },
+        ...{ concurrencyKey: null, concurrencyMax: null, planSha256: planSha256(request) },
+      },
+      input: encoder.encode(storedPlan(request)),
+      request: JSON.stringify(request),
+      dependsOn: [],
+      ...{ runAt, delayMs, ttlMs },
+    }]);
+    if (view === undefined) throw new TypeError("Cannot accept a pipeline: nothing was inserted");
+    return { value: view, checkpoint };
+  }
+
+  async get(id: string, reader: Reader): Promise<JobView> {
+    const { seq } = this.#find(id);
+    await this.#told(seq);
+    return this.#view(this.#find(id), reader);
+  }
+
+  list({ state, plugin, parent, after, limit }: JobsQuery, reader: Reader) {
+    const above = parent === undefined ? undefined : this.#find(parent).seq;
+    const { rows, next } = this.deps.store.list({ state, plugin, parent: above, after, limit });
+    return { items: rows.map((row) => this.#shown(row, reader)), next };
+  }
+
+  async cancel(id: string, actor: string, reader: Reader): Promise<Recorded<JobView>> {
+    const { queue, group, config } = this.deps;
+    const { seq, state } = this.#mayChange(id, reader);
+    if (!isOver(state)) {
+      const { checkpoint: _ } = await this.#order(this.#find(id), "cancel", actor);
+      const ended = this.#waiting.getOrInsertComputed(seq, () => Promise.withResolvers<void>());
+      await group.run(() => void queue.requestCancel(this.#find(id)));
+      if (isOver(this.#find(id).state)) await this.#told(seq);
+      else await withinMs(config.cancelGraceMs + cancelSlackMs, ended.promise);
+    }
+    return { value: this.#view(this.#find(id), reader), checkpoint: this.deps.ledger.checkpointBase64() };
+  }
+
+  async retry(id: string, actor: string, reader: Reader): Promise<Recorded<JobView>> {
+    const row = this.#mayChange(id, reader);
+    checkRedrivable(row);
+    const { checkpoint } = await this.#order(row, "retry", actor);
+    await this.#redrive([row.seq]);
+    return { value: this.#view(this.#find(id), reader), checkpoint };
+  }
+
+  async redrive({ limit, ...filter }: Redrive, actor: string): Promise<Recorded<{ jobs: string[] }>> {
+    const rows = this.deps.table.failed(filter, limit);
+    await Promise.all(rows.map((row) => this.#order(row, "retry", actor)));
+    const jobs = await this.#redrive(rows.map(({ seq }) => seq));
+    return { value: { jobs }, checkpoint: this.deps.ledger.checkpointBase64() };
+  }
+
+  watch(id: string, after: number, reader: Reader): EventCursor {
+    return this.deps.events.watch(this.#mayRead(id, reader).seq, after);
+  }
+
+  logs(
+    id: string,
+    { after = 0, limit }: { after?: number | undefined; limit: number },
+    reader: Reader,
+  ): JobLogLine[] {
+    return this.deps.store.logs.list(this.#mayRead(id, reader).seq, after, limit)
+      .map(({ seq, atMs, attempt, level, text }) => ({
+        ...{ seq, at: new Date(atMs).toISOString(), attempt, level, text },
+      }));
+  }
+
+  async createSchedule(request: ScheduleRequest, actor: string): Promise<Recorded<ScheduleView>> {
+    return await this.#schedules.create(request, actor);
+  }
+
+  listSchedules(): ScheduleView[] {
+    return this.#schedules.list();
+  }
+
+  async deleteSchedule(id: string, actor: string): Promise<Recorded<null>> {
+    return await this.#schedules.delete(id, actor);
+  }
+
+  async #accept(asked: readonly Asked[]): Promise<Recorded<JobView[]>> {
+    const { config, store, group, teller, ledger, table } = this.deps;
+    if (store.bytes() > config.bytesMax) {
+      const state = `the jobs' file holds more than ${config.bytesMax} bytes`;
+      throw new ProblemError("QUEUE_FULL", `Cannot accept a job: ${state}`, { retryAfterMs: 60_000 });
+    }
+    const accepted = await group.run(() => acceptJobs(asked, { ...this.deps, ...config }));
+    await Promise.all(accepted.map(({ row }) => teller.pending(row.seq, "enqueued")));
+    return {
+      value: accepted.map(({ row }) => viewJob(row, table)),
+      checkpoint: ledger.checkpointBase64(),
+    };
+  }
+
+  async #order(row: JobRow, verb: "cancel" | "retry", actor: string) {
+    const plugin = row.plugin === null ? "" : this.deps.nameOf(row.plugin);
+    return await this.deps.ledger.append({ type: "job.ordered", actor, plugin, data: { job: row.id, verb } });
+  }
+
+  /** Ids of those that are pending again. Another may have redriven some meanwhile. */
+  async #redrive(seqs: readonly number[]): Promise<string[]> {
+    const { table, queue, group, teller } = this.deps;
+    const families = seqs.map((seq) => [seq, ...this.#lostChildren(seq)]);
+    // A mark that comes late would say of the next end that it was told.
+    await Promise.all(families.flat().map((seq) => this.#told(seq)));
+    teller.flush();
+    return await group.run(() => {
+      const ids: string[] = [];
+      for (const [seq, ...children] of families) {
+        const row = seq === undefined ? undefined : table.get(seq);
+        if (row === undefined || !isRedrivable(row)) continue;
+        ids.push(queue.redrive(row).id);
+        for (const child of children) {
+          const lost = table.get(child);
+          if (lost !== undefined && isLost(lost)) queue.redrive(lost);
+        }
+      }
+      return ids;
+    });
+  }
+
+  #lostChildren(seq: number): number[] {
+    const lost: number[] = [];
+    for (let after = "";;) {
+      const children = this.deps.table.children(seq, after, childrenPage);
+      for (const child of children) {
+        after = child.step ?? "";
+        if (isLost(child)) lost.push(child.seq);
+      }
+      if (children.length < childrenPage) return lost;
+    }
+  }
+
+  /** Resolves when the entry of its end, if there is one, is in the ledger. */
+  async #told(seq: number): Promise<void> {
+    await this.deps.teller.pending(seq, "ended");
+  }
+
+  #find(id: string): JobRow {
+    const row = this.deps.table.find(id);
+    if (row === undefined) throw new ProblemError("JOB_NOT_FOUND", `Cannot find job "${id}": there is none`);
+    return row;
+  }
+
+  #mayRead(id: string, reader: Reader): JobRow {
+    const row = this.#find(id);
+    if (mayRead(row, reader)) return row;
+    const state = "it is another's, and only an operator may read those";
+    throw new ProblemError("FORBIDDEN", `Cannot read job "${id}": ${state}`);
+  }
+
+  #mayChange(id: string, reader: Reader): JobRow {
+    const row = this.#find(id);
+    if (mayRead(row, reader)) return row;
+    const state = "it is another's, and only an operator may change those";
+    throw new ProblemError("FORBIDDEN", `Cannot change job "${id}": ${state}`);
+  }
+
+  /** With its output. */
+  #view(row: JobRow, reader: Reader): JobView {
+    const view = this.#shown(row, reader);
+    if (row.state !== "completed" || !mayRead(row, reader)) return view;
+    const output = this.deps.table.output(row.seq);
+    return output === undefined ? view : { ...view, output: JSON.parse(decoder.decode(output)) };
+  }
+
+  #shown(row: JobRow, reader: Reader): JobView {
+    const said = this.deps.dispatcher.saidBy(row.seq);
+    const { progress, note } = said ?? row;
+    const view = viewJob({ ...row, progress, note }, this.deps.table);
+    return mayRead(row, reader) ? view : withoutContents(view);
+  }
+}
+
+const isLost = ({ state }: JobRow) => state === "failed" || state === "cancelled";
+const isRedrivable = (row: JobRow) => isLost(row) && row.parent === null;
+
+function checkRedrivable(row: JobRow): void {
+  if (isRedrivable(row)) return;
+  const state = row.parent === null ? `it is ${row.state}` : "it is a part of a pipeline; try that again";
+  throw new ProblemError("CONFLICT", `Cannot try job "${row.id}" again: ${state}`);
+}
+
+async function withinMs(ms: number, work: Promise<void>): Promise<void> {
+  const { promise: over, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  await Promise.race([work, over]);
+  clearTimeout(timer);
+}

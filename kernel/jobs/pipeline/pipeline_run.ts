@@ -1,0 +1,365 @@
+/**
+ * A pipeline run is a plan and how far its jobs have come, from which follows what is to be done next.
+ *
+ * It holds nothing that does not follow from the plan, the pipeline's input and the states and outputs of the
+ * jobs there are: after a crash a new one is made of what is stored, and it goes on where the other was. So it
+ * does not matter either in which order jobs ended.
+ *
+ * Whoever has a run tells it of each change ({@linkcode PipelineRun.set}) and carries out what
+ * {@linkcode PipelineRun.next} says, the new jobs in one transaction; a run whose word was not carried out is
+ * dropped. A call of `next` costs what has changed and what begins: of a map with 10,000 items, each end costs the
+ * same as of one with ten. The first costs the whole plan.
+ *
+ * A step whose input cannot be made fails without a job; that too follows from what is stored, and is found
+ * again. Once a step's failure has stopped the pipeline no other begins, those that run are to be cancelled, and
+ * the pipeline fails when the last has ended. It names the first step in the plan whose job failed; if there is
+ * none, the first that could not begin; else the first that was cancelled.
+ *
+ * Pure, but for the reading of outputs.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import type { JobRetry, JobState } from "../../../schemas/job.ts";
+import type { ProblemCode } from "../../../schemas/problem.ts";
+import type { Plan } from "./compile_plan.ts";
+import {
+  BytesBudget,
+  JsonText,
+  resolveConstants,
+  resolveInput,
+  resolveReference,
+  UnresolvedError,
+} from "./resolve_input.ts";
+import { createProgress, type Gate, type StepProgress } from "./step_progress.ts";
+
+export interface StepJob {
+  /** The step's id, and for a map its item, as `each[3]`. */
+  readonly key: string;
+  readonly plugin: string;
+  readonly action: string;
+  /** JSON. */
+  readonly inputJson: string;
+  readonly deadlineMs: number | null;
+  readonly retry: JobRetry | null;
+}
+
+export type PipelineOutcome =
+  /** `outputJson`: see `schemas/pipeline.ts`. */
+  | { readonly state: "completed"; readonly outputJson: string }
+  /** `step`: the key of the job that failed, or the id of a step that could not begin; null: the whole did. */
+  | {
+    readonly state: "failed";
+    readonly code: ProblemCode;
+    readonly message: string;
+    readonly step: string | null;
+  };
+
+export interface NextSteps {
+  readonly enqueue: readonly StepJob[];
+  /** Keys of jobs that have not ended and are to be cancelled; each once in the life of a run. */
+  readonly cancel: readonly string[];
+  /** Steps that fail because their input cannot be made; each once in the life of a run. */
+  readonly faults: readonly { readonly step: string; readonly message: string }[];
+  /** There is more to enqueue: once these are stored, `next` is to be called again. */
+  readonly more: boolean;
+  /** The pipeline has ended, and none of its jobs runs. */
+  readonly outcome?: PipelineOutcome;
+}
+
+export interface PipelineLimits {
+  /** Of the inputs of one step, all items of a map together, and of an output that is referred to. */
+  readonly inputBytesMax: number;
+  /** Of the pipeline's output. */
+  readonly outputBytesMax: number;
+  /** No further step's inputs are made in a call of `next` that has come to this many bytes. */
+  readonly batchBytesMax: number;
+}
+
+export interface PipelineSource {
+  readonly plan: Plan;
+  /** Of the pipeline. */
+  readonly input: unknown;
+  /** The JSON of a completed job's output. Called only when it is needed. */
+  readonly outputOf: (key: string) => string;
+  readonly limits: PipelineLimits;
+}
+
+export interface StepState {
+  readonly state: JobState;
+  /** Of the error, where it failed. */
+  readonly code?: ProblemCode | undefined;
+}
+
+const keyPattern = /^([^[\]]+)(?:\[(0|[1-9][0-9]*)\])?$/;
+const isActive = (state: JobState | undefined) => state === "pending" || state === "running";
+
+export class PipelineRun {
+  readonly #source: PipelineSource;
+  readonly #input: JsonText;
+  readonly #steps: ReadonlyMap<string, StepProgress>;
+  /** Of each job there is. */
+  readonly #states = new Map<string, JobState>();
+  readonly #opened: Gate[];
+  readonly #faults: { step: string; message: string }[] = [];
+  /** Outputs that were read in this call of `next`. */
+  readonly #outputs = new Map<string, JsonText>();
+  #outputBytes = 0;
+  /** Its turn has come, and its jobs are not made. */
+  #ready: StepProgress[] = [];
+  #active = 0;
+  #over = 0;
+  #isStopped = false;
+  #hasFailed = false;
+  #isCancelTold = false;
+  /** Jobs that it comes to, as far as is known. */
+  #jobs: number;
+
+  constructor(source: PipelineSource) {
+    this.#source = source;
+    this.#input = JsonText.ofValue(source.input);
+    const { steps, start } = createProgress(source.plan);
+    this.#steps = steps;
+    this.#opened = [start];
+    this.#jobs = source.plan.nodes.filter(({ map }) => map === undefined).length;
+  }
+
+  /**
+   * There is such a job, and this is its state. Throws RangeError for a key that is not of the plan, and for one that
+   * has ended otherwise: a job that is tried again makes another run.
+   */
+  set(key: string, { state, code = "INTERNAL" }: StepState): void {
+    const [, id = "", item] = keyPattern.exec(key) ?? [];
+    const step = this.#steps.get(id);
+    if (step === undefined || (item === undefined) !== (step.node.map === undefined)) {
+      throw new RangeError(`Cannot take the state of job "${key}": the plan has no such step`);
+    }
+    const before = this.#states.get(key);
+    if (before === state) return;
+    if (before !== undefined && !isActive(before)) {
+      throw new RangeError(`Cannot take state "${state}" of job "${key}": it is ${before}`);
+    }
+    this.#states.set(key, state);
+    if (before === undefined) step.known++;
+    this.#active += Number(isActive(state)) - Number(isActive(before));
+    if (isActive(state)) return;
+    step.takeEnd(key, state, code);
+    if (state !== "completed" && step.node.onFailure === "stop") {
+      this.#isStopped = true;
+      this.#hasFailed ||= state === "failed";
+    }
+    this.#settle(step);
+  }
+
+  next(): NextSteps {
+    const enqueue: StepJob[] = [];
+    const more = this.#begin(enqueue);
+    this.#outputs.clear();
+    this.#outputBytes = 0;
+    if (this.#isStopped) enqueue.length = 0;
+    for (const { key } of enqueue) this.set(key, { state: "pending" });
+    const outcome = this.#outcome();
+    return {
+      enqueue,
+      cancel: this.#cancel(),
+      faults: this.#faults.splice(0),
+      more: more && !this.#isStopped,
+      ...(outcome === undefined ? {} : { outcome }),
+    };
+  }
+
+  /** Makes the jobs of those whose turn it is. True: there are more than one call makes. */
+  #begin(enqueue: StepJob[]): boolean {
+    const { batchBytesMax } = this.#source.limits;
+    let bytes = 0;
+    for (this.#open(); this.#ready.length > 0; this.#open()) {
+      // Once a job has failed, no step that cannot begin changes anything.
+      if (this.#hasFailed) return false;
+      const turn = this.#ready.sort((a, b) => a.index - b.index);
+      this.#ready = [];
+      for (const [at, step] of turn.entries()) {
+        if (bytes >= batchBytesMax && !this.#isStopped) {
+          this.#ready.push(...turn.slice(at));
+          return true;
+        }
+        bytes += this.#attempt(step, () => this.#makeJobs(step, enqueue)) ?? 0;
+      }
+    }
+    return false;
+  }
+
+  /** Lets the nodes behind each open gate have their turn. */
+  #open(): void {
+    for (let gate = this.#opened.pop(); gate !== undefined; gate = this.#opened.pop()) {
+      for (const step of gate.nodes) {
+        const count = this.#attempt(step, () => this.#countItems(step));
+        if (count === undefined) continue;
+        step.count = count;
+        if (step.node.map !== undefined) this.#jobs += count;
+        if (this.#isTooMany) this.#isStopped = true;
+        if (step.known < count) this.#ready.push(step);
+        else this.#settle(step);
+      }
+    }
+  }
+
+  get #isTooMany(): boolean {
+    return this.#jobs > this.#source.plan.stepsMax;
+  }
+
+  #countItems(step: StepProgress): number {
+    const { map, onFailure } = step.node;
+    if (map === undefined) return 1;
+    if (!("from" in map)) return map.length;
+    const found = resolveReference(map, this.#values(), { isMissingNull: onFailure === "continue" });
+    if (!Array.isArray(found.value)) throw new UnresolvedError("what it is to run over is no list");
+    const { length } = found.value;
+    if (step.known < length && this.#jobs + length <= this.#source.plan.stepsMax) {
+      step.list = found.value.map(JsonText.ofValue);
+    }
+    return length;
+  }
+
+  /** Undefined: the step cannot begin, and is over. */
+  #attempt<T>(step: StepProgress, work: () => T): T | undefined {
+    try {
+      return work();
+    } catch (error) {
+      if (!(error instanceof UnresolvedError)) throw error;
+      const { id, onFailure } = step.node;
+      step.fault = `Cannot begin step "${id}": ${error.message}`;
+      this.#faults.push({ step: id, message: step.fault });
+      if (onFailure === "stop") this.#isStopped = true;
+      this.#endStep(step);
+      return undefined;
+    }
+  }
+
+  /** All items, or none. Returns the bytes of their inputs. */
+  #makeJobs(step: StepProgress, enqueue: StepJob[]): number {
+    const { list, count = 0, node: { map, input, plugin, action, deadlineMs, retry, onFailure } } = step;
+    // Nothing is made of it any more.
+    if (this.#isTooMany) return 0;
+    const { inputBytesMax } = this.#source.limits;
+    const options = { isMissingNull: onFailure === "continue" };
+    const values = this.#values();
+    const template = resolveConstants(input, values, options, new BytesBudget(inputBytesMax));
+    const budget = new BytesBudget(inputBytesMax);
+    const itemsBudget = new BytesBudget(inputBytesMax);
+    const jobs: StepJob[] = [];
+    for (let index = 0; index < count; index++) {
+      const key = step.key(index);
+      if (this.#states.has(key)) continue;
+      const itemTemplate = map === undefined || "from" in map ? undefined : map[index];
+      const value = itemTemplate === undefined
+        ? list?.[index]
+        : JsonText.ofText(resolveInput(itemTemplate, values, options, itemsBudget));
+      const inputJson = resolveInput(
+        template,
+        value === undefined ? values : { ...values, item: { value, index } },
+        options,
+        budget,
+      );
+      jobs.push({ key, plugin, action, inputJson, deadlineMs, retry });
+    }
+    step.list = undefined;
+    enqueue.push(...jobs);
+    return budget.used;
+  }
+
+  #settle(step: StepProgress): void {
+    if (step.ended === step.count) this.#endStep(step);
+  }
+
+  #endStep(step: StepProgress): void {
+    step.isOver = true;
+    step.list = undefined;
+    this.#over++;
+    // What depends on it must not begin, nor be found unable to.
+    if (step.isBad && step.node.onFailure === "stop") return;
+    for (const gate of step.opens) if (--gate.left === 0) this.#opened.push(gate);
+  }
+
+  /** None begins after it, so that once is enough. */
+  #cancel(): string[] {
+    if (!this.#isStopped || this.#isCancelTold) return [];
+    this.#isCancelTold = true;
+    return [...this.#states].filter(([, state]) => isActive(state)).map(([key]) => key);
+  }
+
+  #values() {
+    return { input: this.#input, output: (id: string) => this.#outputOfStep(id) };
+  }
+
+  #outputOfStep(id: string): JsonText {
+    const read = this.#outputs.get(id);
+    if (read !== undefined) return read;
+    const { inputBytesMax } = this.#source.limits;
+    const text = this.#readOutput(id, new BytesBudget(inputBytesMax));
+    const bytes = Buffer.byteLength(text);
+    if (this.#outputBytes + bytes > inputBytesMax) {
+      this.#outputs.clear();
+      this.#outputBytes = 0;
+    }
+    const output = JsonText.ofText(text);
+    this.#outputs.set(id, output);
+    this.#outputBytes += bytes;
+    return output;
+  }
+
+  /** Null where there is none. */
+  #readOutput(id: string, budget: BytesBudget): string {
+    const step = this.#steps.get(id);
+    if (step === undefined || step.fault !== undefined) return budget.take("null");
+    const read = (key: string) =>
+      budget.take(this.#states.get(key) === "completed" ? this.#source.outputOf(key) : "null");
+    if (step.node.map === undefined) return read(id);
+    return `[${Array.from({ length: step.count ?? 0 }, (_, item) => read(step.key(item))).join()}]`;
+  }
+
+  #outcome(): PipelineOutcome | undefined {
+    if (this.#isStopped) return this.#active === 0 ? this.#failure() : undefined;
+    if (this.#over < this.#steps.size) return undefined;
+    try {
+      const budget = new BytesBudget(this.#source.limits.outputBytesMax);
+      const members = [...this.#steps.keys()].map((id) =>
+        `${JSON.stringify(id)}:${this.#readOutput(id, budget)}`
+      );
+      return { state: "completed", outputJson: `{${members.join()}}` };
+    } catch (error) {
+      if (!(error instanceof UnresolvedError)) throw error;
+      const message = `Cannot put together the pipeline's output: ${error.message}`;
+      return { state: "failed", code: "LIMIT_OUTPUT", message, step: null };
+    }
+  }
+
+  #failure(): PipelineOutcome {
+    const { plan: { stepsMax } } = this.#source;
+    if (this.#isTooMany) {
+      const message = `Cannot complete pipeline: its steps come to more than ${stepsMax} jobs`;
+      return { state: "failed", code: "INPUT_INVALID", message, step: null };
+    }
+    const steps = [...this.#steps.values()].filter(({ node }) => node.onFailure === "stop");
+    const fail = (step: string, message: string): PipelineOutcome => {
+      return { state: "failed", code: "STEP_FAILED", message, step };
+    };
+    const failed = steps.find(({ failed }) => failed !== undefined)?.failed;
+    if (failed !== undefined) {
+      return fail(failed.key, `Cannot complete step "${failed.key}": it failed with ${failed.code}`);
+    }
+    const unable = steps.find(({ fault }) => fault !== undefined);
+    if (unable?.fault !== undefined) return fail(unable.node.id, unable.fault);
+    const key = steps.find(({ cancelled }) => cancelled !== undefined)?.cancelled?.key ?? "";
+    return fail(key, `Cannot complete step "${key}": it was cancelled`);
+  }
+}
+
+/**
+ * What a {@linkcode PipelineRun} made of these states says. The same arguments give the same result; a job that is
+ * among the states is not enqueued again.
+ */
+export function nextSteps(source: PipelineSource, states: ReadonlyMap<string, StepState>): NextSteps {
+  const run = new PipelineRun(source);
+  for (const [key, state] of states) run.set(key, state);
+  return run.next();
+}

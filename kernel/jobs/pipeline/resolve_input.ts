@@ -1,0 +1,148 @@
+/**
+ * To resolve an input is to put the values in the place of the references in a template.
+ *
+ * Values are JSON texts; one is parsed only for a pointer that leads into it, and put in whole without. A plugin
+ * chose the outputs: only own members of objects and items of lists are walked, and texts are bounded before
+ * they are put together. Pure, but for the reading of outputs, which is the caller's.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import type { InputTemplate, Reference } from "./input_template.ts";
+
+/** Why a step cannot have its input: the end of a sentence. The step fails with INPUT_INVALID. */
+export class UnresolvedError extends Error {
+  override name = "UnresolvedError";
+}
+
+/** A JSON value, as text, parsed, or both once they were asked for. */
+export class JsonText {
+  #text: string | undefined;
+  #parsed: { readonly value: unknown } | undefined;
+
+  static ofText(text: string): JsonText {
+    const json = new JsonText();
+    json.#text = text;
+    return json;
+  }
+
+  static ofValue(value: unknown): JsonText {
+    const json = new JsonText();
+    json.#parsed = { value };
+    return json;
+  }
+
+  /** Throws {@linkcode UnresolvedError} for what is nested too deep to be written. */
+  get text(): string {
+    if (this.#text !== undefined) return this.#text;
+    try {
+      this.#text = JSON.stringify(this.#parsed?.value);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      throw new UnresolvedError("a value is nested too deep", { cause: error });
+    }
+    return this.#text;
+  }
+
+  get value(): unknown {
+    this.#parsed ??= { value: JSON.parse(this.#text ?? "null") };
+    return this.#parsed.value;
+  }
+
+  /** What a JSON Pointer leads to; undefined: nowhere. */
+  at(pointer: string): JsonText | undefined {
+    if (pointer === "") return this;
+    let value = this.value;
+    for (const token of pointer.slice(1).split("/")) {
+      const name = token.replaceAll("~1", "/").replaceAll("~0", "~");
+      if (Array.isArray(value)) {
+        // "-" is the item after the last, which is none.
+        if (!/^(?:0|[1-9][0-9]*)$/.test(name) || Number(name) >= value.length) return undefined;
+        value = value[Number(name)];
+      } else if (typeof value === "object" && value !== null && Object.hasOwn(value, name)) {
+        value = Reflect.get(value, name);
+      } else return undefined;
+    }
+    return JsonText.ofValue(value);
+  }
+}
+
+export interface Values {
+  /** Of the pipeline. */
+  readonly input: JsonText;
+  /** Of a step that has ended: null where it has none. */
+  output(step: string): JsonText;
+  readonly item?: { readonly value: JsonText; readonly index: number };
+}
+
+export interface ResolveOptions {
+  /** A pointer that leads nowhere is null; else it throws. */
+  readonly isMissingNull: boolean;
+}
+
+/** Throws {@linkcode UnresolvedError}. */
+export function resolveReference(reference: Reference, values: Values, options: ResolveOptions): JsonText {
+  if (reference.from === "index") return JsonText.ofValue(values.item?.index ?? null);
+  const [source, name] = findSource(reference, values);
+  const found = source.at(reference.path);
+  if (found !== undefined) return found;
+  if (options.isMissingNull) return JsonText.ofText("null");
+  throw new UnresolvedError(`"${reference.path}" leads nowhere in ${name}`);
+}
+
+function findSource(
+  reference: Exclude<Reference, { from: "index" }>,
+  { input, output, item }: Values,
+): [JsonText, string] {
+  if (reference.from === "step") return [output(reference.step), `the output of "${reference.step}"`];
+  if (reference.from === "input") return [input, "the pipeline's input"];
+  return [item?.value ?? JsonText.ofText("null"), `item ${item?.index}`];
+}
+
+/** Counts the bytes of texts. */
+export class BytesBudget {
+  #left: number;
+
+  constructor(private readonly bytesMax: number) {
+    this.#left = bytesMax;
+  }
+
+  get used(): number {
+    return this.bytesMax - this.#left;
+  }
+
+  /** Throws {@linkcode UnresolvedError} when it is used up. */
+  take(text: string): string {
+    this.#left -= Buffer.byteLength(text);
+    if (this.#left < 0) throw new UnresolvedError(`it would be larger than ${this.bytesMax} bytes`);
+    return text;
+  }
+}
+
+/** Resolves what is the same for all items of a map, so that it is done once. Throws {@linkcode UnresolvedError}. */
+export function resolveConstants(
+  template: InputTemplate,
+  values: Omit<Values, "item">,
+  options: ResolveOptions,
+  budget: BytesBudget,
+): InputTemplate {
+  return template.map((part) =>
+    typeof part === "string" || part.from === "item" || part.from === "index"
+      ? part
+      : budget.take(resolveReference(part, values, options).text)
+  );
+}
+
+/** The input as JSON text. Throws {@linkcode UnresolvedError}. */
+export function resolveInput(
+  template: InputTemplate,
+  values: Values,
+  options: ResolveOptions,
+  budget: BytesBudget,
+): string {
+  let text = "";
+  for (const part of template) {
+    text += budget.take(typeof part === "string" ? part : resolveReference(part, values, options).text);
+  }
+  return text;
+}

@@ -1,0 +1,380 @@
+/**
+ * The queue: every change of a job's state, and what follows from it.
+ *
+ * Each method runs inside a transaction of the write group and leaves rows, lanes and events in step. What is to be
+ * told after the commit (entries of the ledger, the feed, pipelines that have a step less to wait for) is
+ * collected, and taken with {@linkcode Queue.takeChanges} and {@linkcode Queue.takeParents}. If the commit fails the kernel ends, so what is in
+ * memory never has to be undone.
+ *
+ * @module
+ */
+import type { JobEventType } from "../../schemas/event.ts";
+import type { JobWait } from "../../schemas/job.ts";
+import type { ProblemCode } from "../../schemas/problem.ts";
+import { type JobRow, type NewJobRow, untoldEnded, untoldEnqueued } from "../store/job_row.ts";
+import type { JobsTable } from "../store/jobs_table.ts";
+import { jsonWithOutput, viewJob } from "./job_view.ts";
+import type { Lanes } from "./lanes.ts";
+import { checkLeaseHeld, type Lease } from "./lease.ts";
+import { isOver, transition } from "./transition.ts";
+
+export interface QueueDeps {
+  readonly table: JobsTable;
+  readonly lanes: Lanes;
+  readonly events: { stage(job: number, type: JobEventType, json: string): boolean };
+  nowMs(): number;
+  readonly waiting: number;
+}
+
+/** What a commit changed. */
+export interface Changes {
+  /** Every change, in order. */
+  readonly events: { readonly type: JobEventType; readonly row: JobRow; readonly isNew: boolean }[];
+  /** Jobs that run and are to be told to stop. */
+  readonly cancelled: number[];
+}
+
+export type Inserted = Omit<
+  NewJobRow,
+  | "state"
+  | "wait"
+  | "attempt"
+  | "failures"
+  | "interruptions"
+  | "leaseToken"
+  | "leaseLife"
+  | "isIdempotent"
+  | "cancelRequested"
+  | "progress"
+  | "note"
+  | "errorCode"
+  | "errorMessage"
+  | "outputSha256"
+  | "untold"
+  | "createdAtMs"
+  | "startedAtMs"
+  | "endedAtMs"
+>;
+
+/** Larger outputs are not repeated in the event that tells of them. */
+const outputCharsInEvent = 65_536;
+/** Jobs that are promoted, or expire, in one transaction. */
+export const sweepMax = 1_000;
+const decoder = new TextDecoder();
+
+export class Queue {
+  #waiting: number;
+  #changes: Changes = noChanges();
+  #parents = new Map<number, JobRow[]>();
+
+  constructor(private readonly deps: QueueDeps) {
+    this.#waiting = deps.waiting;
+  }
+
+  /** Jobs that are pending. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  takeChanges(): Changes {
+    const changes = this.#changes;
+    this.#changes = noChanges();
+    return changes;
+  }
+
+  /** Pipelines that have something to do, with those of their jobs that have ended meanwhile. */
+  takeParents(): Map<number, JobRow[]> {
+    const parents = this.#parents;
+    this.#parents = new Map();
+    return parents;
+  }
+
+  get hasParents(): boolean {
+    return this.#parents.size > 0;
+  }
+
+  /** The pipeline has something to do. */
+  touchParent(seq: number, ended?: JobRow): void {
+    const rows = this.#parents.getOrInsertComputed(seq, () => []);
+    if (ended !== undefined) rows.push(ended);
+  }
+
+  /** `dependsOn`: rows that are there. */
+  insert(job: Inserted, input: Uint8Array, dependsOn: readonly JobRow[] = []): JobRow {
+    const { table } = this.deps;
+    const nowMs = this.deps.nowMs();
+    const row = table.insert({
+      ...job,
+      state: "pending",
+      wait: this.#firstWait(job.dueAtMs, dependsOn.some(({ state }) => state !== "completed")),
+      ...{ attempt: 0, failures: 0, interruptions: 0, leaseToken: 0, leaseLife: null },
+      ...{ isIdempotent: false, cancelRequested: false, progress: 0, note: null },
+      ...{ errorCode: null, errorMessage: null, outputSha256: null, untold: untoldEnqueued },
+      ...{ createdAtMs: nowMs, startedAtMs: null, endedAtMs: null },
+    }, input);
+    for (const { seq } of dependsOn) table.depend(row.seq, seq);
+    this.#waiting++;
+    this.#enter(row);
+    this.#stage("JOB_QUEUED", row, "null", true);
+    const lost = dependsOn.find(({ state }) => state === "failed" || state === "cancelled");
+    return lost === undefined ? row : this.#failDependent(row, lost.id);
+  }
+
+  /** Its attempt may begin when this is on disk. */
+  claim(seq: number, lease: Lease, isIdempotent: boolean): JobRow {
+    const row = this.#get(seq);
+    const next: JobRow = {
+      ...row,
+      state: transition(row.state, "claim"),
+      wait: null,
+      attempt: row.attempt + 1,
+      leaseToken: lease.token,
+      leaseLife: lease.life,
+      isIdempotent,
+      progress: 0,
+      note: null,
+      startedAtMs: this.deps.nowMs(),
+    };
+    this.#waiting--;
+    this.#leave(row);
+    this.deps.lanes.began(row, row.concurrencyKey);
+    this.#save(next);
+    this.#stage("JOB_STARTED", next);
+    return next;
+  }
+
+  /** A running pipeline of a life before this one is taken over. */
+  adopt(row: JobRow, lease: Lease): JobRow {
+    const next = { ...row, leaseToken: lease.token, leaseLife: lease.life };
+    this.deps.lanes.began(row, row.concurrencyKey);
+    this.#save(next);
+    return next;
+  }
+
+  /** Throws LeaseLostError unless `lease` holds it. */
+  held(seq: number, lease: Lease): JobRow {
+    const row = this.#get(seq);
+    checkLeaseHeld(row, lease);
+    return row;
+  }
+
+  complete(row: JobRow, output: Uint8Array, outputSha256: string): JobRow {
+    const next = this.#ended(row, "complete", {
+      progress: 1,
+      errorCode: null,
+      errorMessage: null,
+      outputSha256,
+    });
+    this.#save(next, output);
+    this.#stage("JOB_COMPLETED", next, output.length <= outputCharsInEvent ? decoder.decode(output) : "null");
+    this.#release(row);
+    this.#followEnd(next);
+    return next;
+  }
+
+  fail(row: JobRow, code: ProblemCode, message: string): JobRow {
+    const next = this.#ended(row, "fail", {
+      errorCode: code,
+      errorMessage: message,
+      failures: row.failures + Number(row.state === "running"),
+    });
+    this.#save(next);
+    this.#stage("JOB_FAILED", next);
+    this.#release(row);
+    this.#followEnd(next);
+    return next;
+  }
+
+  cancel(row: JobRow): JobRow {
+    const next = this.#ended(row, "cancel", { cancelRequested: true });
+    this.#save(next);
+    this.#stage("JOB_CANCELLED", next);
+    this.#release(row);
+    this.#followEnd(next);
+    return next;
+  }
+
+  /** Another attempt will be made. */
+  again(
+    row: JobRow,
+    problem: { code: ProblemCode; message: string },
+    { delayMs, cost }: { delayMs: number; cost: "failure" | "interruption" | "none" },
+  ): JobRow {
+    return this.#back(row, "again", delayMs, {
+      errorCode: problem.code,
+      errorMessage: problem.message,
+      failures: row.failures + Number(cost === "failure"),
+      interruptions: row.interruptions + Number(cost === "interruption"),
+    });
+  }
+
+  /** The attempt has not begun, and does not count. */
+  giveBack(row: JobRow): JobRow {
+    return this.#back(row, "release", 0, { attempt: row.attempt - 1 });
+  }
+
+  /** Pending jobs end at once; one that runs is told. */
+  requestCancel(row: JobRow): JobRow {
+    if (isOver(row.state) || row.cancelRequested) return row;
+    if (row.state === "pending") return this.cancel(row);
+    const next = { ...row, cancelRequested: true };
+    this.#save(next);
+    if (row.kind === "pipeline") this.touchParent(row.seq);
+    else this.#changes.cancelled.push(row.seq);
+    return next;
+  }
+
+  redrive(row: JobRow): JobRow {
+    const { table } = this.deps;
+    const isBlocked = table.dependencies(row.seq).some(({ state }) => state !== "completed");
+    const next: JobRow = {
+      ...row,
+      state: transition(row.state, "redrive"),
+      wait: this.#firstWait(null, isBlocked),
+      ...{ dueAtMs: null, expiresAtMs: null, failures: 0, interruptions: 0 },
+      ...{ cancelRequested: false, progress: 0, note: null, endedAtMs: null },
+    };
+    this.#waiting++;
+    this.#save(next);
+    this.#enter(next);
+    this.#stage("JOB_QUEUED", next);
+    return next;
+  }
+
+  /** Moves those whose time has come into line, and ends those whose time is over. True if there may be more. */
+  sweep(): boolean {
+    const { table } = this.deps;
+    const nowMs = this.deps.nowMs();
+    const expired = table.expired(nowMs, sweepMax);
+    for (const seq of expired) {
+      // What ended before it in this loop may have taken it along.
+      const row = this.#get(seq);
+      if (row.state !== "pending") continue;
+      this.fail(row, "JOB_EXPIRED", `Cannot run job "${row.id}": it had not begun when its time was over`);
+    }
+    const due = table.due(nowMs, sweepMax);
+    for (const seq of due) this.#await(this.#get(seq), "turn");
+    return expired.length === sweepMax || due.length === sweepMax;
+  }
+
+  /** The first in line waits for its key. */
+  park(seq: number): void {
+    this.#await(this.#get(seq), "key");
+  }
+
+  #back(row: JobRow, change: "again" | "release", delayMs: number, patch: Partial<JobRow>): JobRow {
+    const dueAtMs = delayMs === 0 ? row.dueAtMs : this.deps.nowMs() + delayMs;
+    const next: JobRow = {
+      ...row,
+      ...patch,
+      state: transition(row.state, change),
+      wait: delayMs === 0 ? "turn" : "time",
+      ...{ dueAtMs, leaseLife: null, isIdempotent: false },
+    };
+    this.#save(next);
+    this.#waiting++;
+    this.#release(row);
+    this.#enter(next);
+    this.#stage(change === "again" ? "JOB_FAILED" : "JOB_QUEUED", next);
+    return next;
+  }
+
+  #ended(row: JobRow, change: "complete" | "fail" | "cancel", patch: Partial<JobRow>): JobRow {
+    return {
+      ...row,
+      ...patch,
+      state: transition(row.state, change),
+      ...{ wait: null, leaseLife: null, isIdempotent: false },
+      endedAtMs: this.deps.nowMs(),
+      untold: row.untold | untoldEnded,
+    };
+  }
+
+  /** It neither waits nor runs any more as `row` says. */
+  #release(row: JobRow): void {
+    if (row.state === "pending") {
+      this.#waiting--;
+      return this.#leave(row);
+    }
+    this.deps.lanes.ended(row, row.concurrencyKey);
+    const { plugin, action, concurrencyKey } = row;
+    if (plugin === null || action === null || concurrencyKey === null) return;
+    const next = this.deps.table.headOfKey(plugin, action, concurrencyKey);
+    if (next !== undefined) this.#await(this.#get(next), "turn");
+  }
+
+  #followEnd(row: JobRow): void {
+    if (row.parent !== null) this.touchParent(row.parent, row);
+    // A list and not a recursion: jobs may depend on each other in a long row.
+    const ended = [row];
+    for (const { seq, id, state } of ended) {
+      for (const dependent of this.deps.table.dependents(seq)) {
+        const waiting = this.deps.table.get(dependent);
+        if (waiting?.wait !== "jobs") continue;
+        if (state !== "completed") ended.push(this.#failOne(waiting, id));
+        else if (this.deps.table.dependencies(dependent).every((each) => each.state === "completed")) {
+          this.#await(waiting, this.#firstWait(waiting.dueAtMs, false));
+        }
+      }
+    }
+  }
+
+  #failDependent(row: JobRow, lostId: string): JobRow {
+    const next = this.#failOne(row, lostId);
+    this.#followEnd(next);
+    return next;
+  }
+
+  /** Without what follows from it. */
+  #failOne(row: JobRow, lostId: string): JobRow {
+    const next = this.#ended(row, "fail", {
+      errorCode: "DEPENDENCY_FAILED",
+      errorMessage: `Cannot run job "${row.id}": job "${lostId}", which it depends on, did not complete`,
+    });
+    this.#save(next);
+    this.#stage("JOB_FAILED", next);
+    this.#release(row);
+    if (next.parent !== null) this.touchParent(next.parent, next);
+    return next;
+  }
+
+  #firstWait(dueAtMs: number | null, isBlocked: boolean): JobWait {
+    if (isBlocked) return "jobs";
+    return dueAtMs !== null && dueAtMs > this.deps.nowMs() ? "time" : "turn";
+  }
+
+  /** A pending job waits for something else now. */
+  #await(row: JobRow, wait: JobWait): void {
+    const next = { ...row, wait };
+    this.#leave(row);
+    this.#save(next);
+    this.#enter(next);
+  }
+
+  #enter(row: JobRow): void {
+    if (row.wait === "turn") this.deps.lanes.entered(row, row);
+  }
+
+  #leave(row: JobRow): void {
+    if (row.wait === "turn") this.deps.lanes.left(row);
+  }
+
+  #save(row: JobRow, output?: Uint8Array): void {
+    this.deps.table.save(row, output);
+  }
+
+  #stage(type: JobEventType, row: JobRow, output = "null", isNew = false): void {
+    this.deps.events.stage(row.seq, type, jsonWithOutput(viewJob(row, this.deps.table), output));
+    this.#changes.events.push({ type, row, isNew });
+  }
+
+  #get(seq: number): JobRow {
+    const row = this.deps.table.get(seq);
+    if (row === undefined) throw new TypeError(`Cannot change job ${seq}: there is none`);
+    return row;
+  }
+}
+
+function noChanges(): Changes {
+  return { events: [], cancelled: [] };
+}

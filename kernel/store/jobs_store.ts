@@ -1,0 +1,66 @@
+/**
+ * The jobs store is `DATA/jobs.db`: jobs with their inputs and outputs, what they told, and schedules.
+ *
+ * The file is open twice, in one thread. A commit of `transact` is on disk when it returns. One of `light` does not
+ * wait for the disk: it survives the end of this process, and is on disk with the next commit of the other.
+ *
+ * @module
+ */
+import { z } from "zod";
+import { createTransact, openDatabase, type Transact } from "./database.ts";
+import { createJobEventsTable, type JobEventsTable } from "./job_events_table.ts";
+import { createJobLogsTable, type JobLogsTable } from "./job_logs_table.ts";
+import { createJobsList, type JobsFilter, type JobsPage } from "./jobs_list.ts";
+import { createJobsTable, type JobsTable } from "./jobs_table.ts";
+import { jobsMigrations } from "./migrations.ts";
+
+export interface JobsStore extends Disposable {
+  readonly jobs: JobsTable;
+  readonly events: JobEventsTable;
+  readonly logs: JobLogsTable;
+  readonly transact: Transact;
+  readonly light: {
+    readonly transact: Transact;
+    readonly jobs: JobsTable;
+    readonly events: JobEventsTable;
+    readonly logs: JobLogsTable;
+  };
+  list(filter: JobsFilter): JobsPage;
+  newestId(): string | undefined;
+  /** What the file holds; less than its size, which does not shrink. */
+  bytes(): number;
+}
+
+const newestSchema = z.object({ id: z.string().nullable() });
+const pagesSchema = z.object({ pages: z.int() });
+
+/** Throws {@linkcode StoreError} where the file cannot be used. */
+export function openJobsStore({ file }: { file: string }): JobsStore {
+  const options = { file, migrations: jobsMigrations, check: false, exclusive: false } as const;
+  const full = openDatabase({ ...options, durability: "full" });
+  const light = openDatabase({ ...options, durability: "normal" });
+  const countPages = full.prepare(
+    `SELECT (page_count - freelist_count) * page_size AS pages
+     FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()`,
+  );
+  const selectNewest = full.prepare("SELECT max(id) AS id FROM jobs");
+  return {
+    jobs: createJobsTable(full),
+    events: createJobEventsTable(full),
+    logs: createJobLogsTable(full),
+    transact: createTransact(full),
+    light: {
+      transact: createTransact(light),
+      jobs: createJobsTable(light),
+      events: createJobEventsTable(light),
+      logs: createJobLogsTable(light),
+    },
+    list: createJobsList(full),
+    newestId: () => newestSchema.parse(selectNewest.get()).id ?? undefined,
+    bytes: () => pagesSchema.parse(countPages.get()).pages,
+    [Symbol.dispose]: () => {
+      light.close();
+      full.close();
+    },
+  };
+}

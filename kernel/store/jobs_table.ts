@@ -1,0 +1,248 @@
+/**
+ * The jobs table holds every job that was accepted and not yet deleted, with its input and output.
+ *
+ * Its methods are statements: they run in whichever transaction is open. Which change is allowed when is not
+ * decided here, see `kernel/jobs/`.
+ *
+ * @module
+ */
+import type { DatabaseSync } from "node:sqlite";
+import { z } from "zod";
+import { columnNames, type JobRow, type NewJobRow, parseJobRow, rowValues } from "./job_row.ts";
+
+/** What the claim must know of the job that is next. */
+export interface Head {
+  readonly seq: number;
+  readonly priority: number;
+  readonly concurrencyKey: string | null;
+  readonly concurrencyMax: number | null;
+}
+
+/** Jobs of one action that wait for their turn. */
+export interface LaneCount {
+  readonly plugin: string | null;
+  readonly action: string | null;
+  readonly count: number;
+}
+
+export interface JobsTable {
+  /** Gives the row its number. */
+  insert(row: NewJobRow, input: Uint8Array): JobRow;
+  /** Writes what may change of a row; the output only where it is given. */
+  save(row: JobRow, output?: Uint8Array): void;
+  get(seq: number): JobRow | undefined;
+  find(id: string): JobRow | undefined;
+  findByKey(actor: string, key: string): JobRow | undefined;
+  input(seq: number): Uint8Array<ArrayBuffer> | undefined;
+  output(seq: number): Uint8Array<ArrayBuffer> | undefined;
+  /** The first in line of an action; of the pipelines, where both are null. */
+  head(plugin: string | null, action: string | null): Head | undefined;
+  /** The first of those that wait for their key. */
+  headOfKey(plugin: string, action: string, key: string): number | undefined;
+  lanes(): LaneCount[];
+  /** Numbers, at most `limit`. */
+  due(nowMs: number, limit: number): number[];
+  nextDueMs(): number | undefined;
+  expired(nowMs: number, limit: number): number[];
+  nextExpiryMs(): number | undefined;
+  countWaiting(): number;
+  /** Ascending, above `after`. */
+  running(after: number, limit: number): JobRow[];
+  untold(after: number, limit: number): JobRow[];
+  /** Failed jobs that are no part of a pipeline, the oldest first. */
+  failed(
+    filter: { plugin?: string | undefined; action?: string | undefined; code?: string | undefined },
+    limit: number,
+  ): JobRow[];
+  clearUntold(seq: number, bit: number): void;
+  depend(seq: number, onSeq: number): void;
+  dependents(onSeq: number): number[];
+  dependencies(seq: number): { seq: number; id: string; state: JobRow["state"] }[];
+  /** Ascending by step, above `after`. */
+  children(parent: number, after: string, limit: number): JobRow[];
+  child(parent: number, step: string): JobRow | undefined;
+  /** Jobs that ended before `beforeMs`, the oldest first; never one whose pipeline has not ended. */
+  ended(beforeMs: number, limit: number): number[];
+  countEnded(): number;
+  delete(seq: number): void;
+}
+
+const seqSchema = z.object({ seq: z.int() });
+const headSchema = z.object({
+  seq: z.int(),
+  priority: z.int(),
+  concurrency_key: z.string().nullable(),
+  concurrency_max: z.int().nullable(),
+});
+const laneSchema = z.object({
+  plugin: z.string().nullable(),
+  action: z.string().nullable(),
+  count: z.int(),
+});
+const dependencySchema = seqSchema.extend({ id: z.string() });
+const blobSchema = z.object({ value: z.instanceof(Uint8Array).nullable() });
+const numberSchema = z.object({ value: z.int().nullable() });
+
+/** What may change of a row, in the order of `columnNames`. */
+const fixed = new Set<string>([
+  ...["seq", "id", "kind", "plugin", "action", "actor", "parent", "step", "schedule", "idempotency_key"],
+  ...["request_sha256", "priority", "deadline_ms", "retry", "concurrency_key", "concurrency_max"],
+  ...["input_sha256", "plan_sha256", "created_at_ms"],
+]);
+const writable = columnNames.slice(1);
+const changing = writable.filter((name) => !fixed.has(name));
+const changingAt = changing.map((name) => writable.indexOf(name));
+
+export function createJobsTable(db: DatabaseSync): JobsTable {
+  return { ...createWrites(db), ...createReads(db), ...createQueues(db), ...createRelations(db) };
+}
+
+function createWrites(
+  db: DatabaseSync,
+): Pick<JobsTable, "insert" | "save" | "clearUntold" | "delete"> {
+  const insertRow = db.prepare(
+    `INSERT INTO jobs (${writable.join()}) VALUES (${writable.map(() => "?").join()})`,
+  );
+  const insertData = db.prepare("INSERT INTO job_data (seq, input) VALUES (?, ?)");
+  const update = db.prepare(`UPDATE jobs SET ${changing.map((name) => `${name} = ?`).join()} WHERE seq = ?`);
+  const updateOutput = db.prepare("UPDATE job_data SET output = ? WHERE seq = ?");
+  const clear = db.prepare("UPDATE jobs SET untold = untold & ~? WHERE seq = ?");
+  const remove = db.prepare("DELETE FROM jobs WHERE seq = ?");
+  return {
+    insert(row, input) {
+      const seq = Number(insertRow.run(...rowValues(row)).lastInsertRowid);
+      insertData.run(seq, input);
+      return { seq, ...row };
+    },
+    save(row, output) {
+      const values = rowValues(row);
+      update.run(...changingAt.map((at) => values[at] ?? null), row.seq);
+      if (output !== undefined) updateOutput.run(output, row.seq);
+    },
+    clearUntold: (seq, bit) => void clear.run(bit, seq),
+    delete: (seq) => void remove.run(seq),
+  };
+}
+
+type Reads =
+  | ("get" | "find" | "findByKey" | "input" | "output" | "failed")
+  | ("running" | "untold" | "children" | "child");
+
+function createReads(db: DatabaseSync): Pick<JobsTable, Reads> {
+  const select = db.prepare("SELECT * FROM jobs WHERE seq = ?");
+  const selectId = db.prepare("SELECT * FROM jobs WHERE id = ?");
+  const selectKey = db.prepare("SELECT * FROM jobs WHERE actor = ? AND idempotency_key = ?");
+  const selectInput = db.prepare("SELECT input AS value FROM job_data WHERE seq = ?");
+  const selectOutput = db.prepare("SELECT output AS value FROM job_data WHERE seq = ?");
+  const selectRunning = db.prepare(
+    "SELECT * FROM jobs WHERE state = 'running' AND seq > ? ORDER BY seq LIMIT ?",
+  );
+  const selectUntold = db.prepare("SELECT * FROM jobs WHERE untold <> 0 AND seq > ? ORDER BY seq LIMIT ?");
+  const selectChildren = db.prepare(
+    "SELECT * FROM jobs WHERE parent = ? AND step > ? ORDER BY step LIMIT ?",
+  );
+  const selectChild = db.prepare("SELECT * FROM jobs WHERE parent = ? AND step = ?");
+  const selectFailed = db.prepare(
+    `SELECT * FROM jobs WHERE state = 'failed' AND parent IS NULL AND plugin IS coalesce(?, plugin)
+       AND action IS coalesce(?, action) AND error_code IS coalesce(?, error_code) ORDER BY seq LIMIT ?`,
+  );
+  const row = (raw: unknown) => raw === undefined ? undefined : parseJobRow(raw);
+  const blob = (raw: unknown) => {
+    const value = raw === undefined ? null : blobSchema.parse(raw).value;
+    return value === null ? undefined : new Uint8Array(value);
+  };
+  return {
+    get: (seq) => row(select.get(seq)),
+    find: (id) => row(selectId.get(id)),
+    findByKey: (actor, key) => row(selectKey.get(actor, key)),
+    input: (seq) => blob(selectInput.get(seq)),
+    output: (seq) => blob(selectOutput.get(seq)),
+    running: (after, limit) => selectRunning.all(after, limit).map(parseJobRow),
+    untold: (after, limit) => selectUntold.all(after, limit).map(parseJobRow),
+    children: (parent, after, limit) => selectChildren.all(parent, after, limit).map(parseJobRow),
+    failed: ({ plugin = null, action = null, code = null }, limit) =>
+      selectFailed.all(plugin, action, code, limit).map(parseJobRow),
+    child: (parent, step) => row(selectChild.get(parent, step)),
+  };
+}
+
+type Queues =
+  | "head"
+  | "headOfKey"
+  | "lanes"
+  | "due"
+  | "nextDueMs"
+  | "expired"
+  | "nextExpiryMs"
+  | "countWaiting"
+  | "ended"
+  | "countEnded";
+
+function createQueues(db: DatabaseSync): Pick<JobsTable, Queues> {
+  const order = "ORDER BY priority DESC, seq LIMIT 1";
+  const selectHead = db.prepare(
+    `SELECT seq, priority, concurrency_key, concurrency_max FROM jobs
+     WHERE wait = 'turn' AND plugin IS ? AND action IS ? ${order}`,
+  );
+  const selectKeyHead = db.prepare(
+    `SELECT seq FROM jobs WHERE wait = 'key' AND plugin = ? AND action = ? AND concurrency_key = ? ${order}`,
+  );
+  const selectLanes = db.prepare(
+    "SELECT plugin, action, count(*) AS count FROM jobs WHERE wait = 'turn' GROUP BY plugin, action",
+  );
+  const selectDue = db.prepare(
+    "SELECT seq FROM jobs WHERE wait = 'time' AND due_at_ms <= ? ORDER BY due_at_ms LIMIT ?",
+  );
+  const selectNextDue = db.prepare("SELECT min(due_at_ms) AS value FROM jobs WHERE wait = 'time'");
+  const waitsToExpire = "wait IS NOT NULL AND expires_at_ms IS NOT NULL";
+  const selectExpired = db.prepare(
+    `SELECT seq FROM jobs WHERE ${waitsToExpire} AND expires_at_ms <= ? ORDER BY expires_at_ms LIMIT ?`,
+  );
+  const selectNextExpiry = db.prepare(`SELECT min(expires_at_ms) AS value FROM jobs WHERE ${waitsToExpire}`);
+  const countPending = db.prepare("SELECT count(*) AS value FROM jobs WHERE state = 'pending'");
+  const selectEnded = db.prepare(
+    `SELECT seq FROM jobs WHERE ended_at_ms IS NOT NULL AND ended_at_ms <= ? AND untold = 0
+       AND (parent IS NULL OR NOT EXISTS (
+         SELECT 1 FROM jobs AS above WHERE above.seq = jobs.parent AND above.ended_at_ms IS NULL))
+     ORDER BY ended_at_ms, seq LIMIT ?`,
+  );
+  const countEnded = db.prepare("SELECT count(*) AS value FROM jobs WHERE ended_at_ms IS NOT NULL");
+  const numbers = (rows: unknown[]) => rows.map((raw) => seqSchema.parse(raw).seq);
+  const value = (raw: unknown) => numberSchema.parse(raw).value ?? undefined;
+  return {
+    head(plugin, action) {
+      const raw = selectHead.get(plugin, action);
+      if (raw === undefined) return undefined;
+      const { concurrency_key: concurrencyKey, concurrency_max: concurrencyMax, ...head } = headSchema.parse(
+        raw,
+      );
+      return { ...head, concurrencyKey, concurrencyMax };
+    },
+    headOfKey: (plugin, action, key) => numbers(selectKeyHead.all(plugin, action, key))[0],
+    lanes: () => selectLanes.all().map((raw) => laneSchema.parse(raw)),
+    due: (nowMs, limit) => numbers(selectDue.all(nowMs, limit)),
+    nextDueMs: () => value(selectNextDue.get()),
+    expired: (nowMs, limit) => numbers(selectExpired.all(nowMs, limit)),
+    nextExpiryMs: () => value(selectNextExpiry.get()),
+    countWaiting: () => value(countPending.get()) ?? 0,
+    ended: (beforeMs, limit) => numbers(selectEnded.all(beforeMs, limit)),
+    countEnded: () => value(countEnded.get()) ?? 0,
+  };
+}
+
+function createRelations(db: DatabaseSync): Pick<JobsTable, "depend" | "dependents" | "dependencies"> {
+  const insert = db.prepare("INSERT OR IGNORE INTO job_dependencies (on_seq, seq) VALUES (?, ?)");
+  const selectDependents = db.prepare("SELECT seq FROM job_dependencies WHERE on_seq = ? ORDER BY seq");
+  const selectDependencies = db.prepare(
+    `SELECT jobs.seq, jobs.id, jobs.state FROM job_dependencies
+     JOIN jobs ON jobs.seq = job_dependencies.on_seq WHERE job_dependencies.seq = ? ORDER BY jobs.seq`,
+  );
+  const withState = dependencySchema.extend({
+    state: z.enum(["pending", "running", "completed", "failed", "cancelled"]),
+  });
+  return {
+    depend: (seq, onSeq) => void insert.run(onSeq, seq),
+    dependents: (onSeq) => selectDependents.all(onSeq).map((raw) => seqSchema.parse(raw).seq),
+    dependencies: (seq) => selectDependencies.all(seq).map((raw) => withState.parse(raw)),
+  };
+}
