@@ -152,9 +152,10 @@ export class AirlockClient implements AsyncDisposable {
   }
 
   /**
-   * Calls an action, once: a call that is lost with its connection rejects with ConnectionLostError, whose `outcome`
-   * says whether it may have run. Else rejects with AirlockError, RequestTimeoutError or the signal's reason; after
-   * these two the call is cancelled. The output is `unknown`, unless `parse` is given.
+   * Calls an action, once: a call that is lost with its connection may have run, and rejects with
+   * ConnectionLostError. Else rejects with AirlockError, RequestTimeoutError (whose `outcome` says whether it may
+   * have run) or the signal's reason; after these two the call is cancelled. The output is `unknown`, unless `parse`
+   * is given.
    */
   invoke<T>(
     plugin: string,
@@ -222,7 +223,8 @@ export class AirlockClient implements AsyncDisposable {
 
   /**
    * Enqueues a job. It is on disk when this resolves. Without an `idempotencyKey` one is made up, so that it can be
-   * sent again after a lost connection and still be one job; with null it is not sent again.
+   * sent again after a lost connection and still be one job; with null it is not sent again. To try again yourself
+   * after a RequestTimeoutError, give a key of your own.
    */
   enqueue(request: JobRequestInput, options: RequestOptions = {}): Promise<JobView> {
     const { idempotencyKey = randomKey() } = request;

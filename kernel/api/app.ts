@@ -34,6 +34,7 @@ import { registerPlugins } from "./plugins.ts";
 import { answerProblem, refuseInvalid } from "./problems.ts";
 import { registerProofs } from "./proofs.ts";
 import { ReadSlots } from "./read_slots.ts";
+import { requestPath } from "./request_path.ts";
 import { registerSchedules } from "./schedules.ts";
 import { setSecurityHeaders } from "./security_headers.ts";
 import { registerTokens } from "./tokens.ts";
@@ -86,11 +87,8 @@ export function createApp(
 
 /** What the routes are matched against. Every name we route by is plain, so an escaped one is not ours. */
 function plainPath({ url }: Request): string {
-  const start = url.indexOf("/", url.indexOf("://") + 3);
-  if (start === -1) return "*";
-  const query = url.indexOf("?", start);
-  const path = query === -1 ? url.slice(start) : url.slice(start, query);
-  return path.includes("%") ? "*" : path;
+  const path = requestPath(url);
+  return path === "" || path.includes("%") ? "*" : path;
 }
 
 const routableMethods = ["GET", "POST", "PUT", "DELETE"];
@@ -99,7 +97,7 @@ async function answerUnrouted(app: Api, kernel: ApiKernel, c: ApiContext): Promi
   const { path, method } = c.req;
   try {
     // The path as it was sent: an escaped one is no route, and still asks for one of ours.
-    const { pathname } = new URL(c.req.url);
+    const pathname = requestPath(c.req.url);
     if (pathname.startsWith("/log/")) admitToLog(kernel, c);
     if (pathname.startsWith("/v1/")) {
       checkReady(kernel);

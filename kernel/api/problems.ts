@@ -16,6 +16,7 @@ import { explainIssue } from "../../schemas/explain_issue.ts";
 import { jsonPointer } from "../../schemas/parse_document.ts";
 import { type Fault, type ProblemCode, ProblemError } from "../../schemas/problem.ts";
 import type { ApiContext, ApiKernel } from "./context.ts";
+import { requestPath } from "./request_path.ts";
 import { checkpointHeader, requestIdHeader, securityHeaders } from "./security_headers.ts";
 
 const logger = getLogger(["airlock", "api"]);
@@ -80,7 +81,7 @@ function isRefusedAct(problem: ProblemError, c: ApiContext): boolean {
 }
 
 async function refuse(kernel: ApiKernel, problem: ProblemError, c: ApiContext): Promise<void> {
-  const { pathname } = new URL(c.req.url);
+  const pathname = requestPath(c.req.url);
   await kernel.refuse({
     code: problem.code,
     target: `${c.req.method} ${pathname}`,

@@ -7,6 +7,7 @@ import { within } from "../within.ts";
 import { createApp } from "./app.ts";
 import type { ApiKernel } from "./context.ts";
 import { EventReaders } from "./event_readers.ts";
+import { registerWs } from "./ws.ts";
 
 export interface ServeApiOptions {
   readonly kernel: ApiKernel;
@@ -34,6 +35,7 @@ export interface ApiServer {
 export function serveApi({ kernel, host, port, swaggerUiFolder, log }: ServeApiOptions): ApiServer {
   const readers = new EventReaders(kernel.config.streams);
   const app = createApp(kernel, { swaggerUiFolder, readers });
+  const sockets = registerWs(app, kernel, { readers });
   const start = (on: number) =>
     listen({
       hostname: host,
@@ -80,7 +82,9 @@ export function serveApi({ kernel, host, port, swaggerUiFolder, log }: ServeApiO
       readers.closeAll();
       // A connection whose client went silent in the middle of a body holds the shutdown for ever, and Deno has
       // no way to close it then (aborting the server's signal throws BadResource): it ends with the process.
-      return within(kernel.config.http.drainTimeoutMs, server.shutdown());
+      // It also cuts every WebSocket at once, so those are closed first.
+      const closed = sockets.closeAll().then(() => server.shutdown());
+      return within(kernel.config.http.drainTimeoutMs, closed);
     },
   };
 }

@@ -14,6 +14,7 @@ import type { Ledger } from "../ledger/ledger.ts";
 import type { Call, CallResult, CallTerms } from "../router/call.ts";
 import type { JobRow } from "../store/job_row.ts";
 import type { JobsStore } from "../store/jobs_store.ts";
+import { acceptJobs, askedOf } from "./accept_jobs.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { JobEvents } from "./job_events.ts";
 import type { JobTraces } from "./job_traces.ts";
@@ -24,6 +25,7 @@ import { Pipelines } from "./pipelines.ts";
 import { Queue } from "./queue.ts";
 import { recoverJobs, tellOwed } from "./recover_jobs.ts";
 import { deleteOldJobs, type RetentionDeps } from "./retention.ts";
+import { Schedules } from "./schedules.ts";
 import { Teller } from "./teller.ts";
 import { isOver } from "./transition.ts";
 import { WriteGroup } from "./write_group.ts";
@@ -92,6 +94,7 @@ class JobsEngine implements JobsParts {
   readonly #pipelines: Pipelines;
   readonly #group: WriteGroup;
   readonly #dispatcher: Dispatcher;
+  readonly #schedules: Schedules;
   /** What cancels each timer. */
   readonly #timers = new Map<string, () => void>();
 
@@ -121,14 +124,10 @@ class JobsEngine implements JobsParts {
       ...{ nowMs, monotonicMs: () => clock.nowMs(), random: deps.random, track, warn: deps.warn },
       pipelineBegan: ({ seq }) => queue.touchParent(seq),
     });
+    this.#schedules = createSchedules(deps, queue, group);
+    const [teller, schedules] = [this.#teller, this.#schedules];
     this.service = new JobsService({
-      ...deps,
-      table,
-      events,
-      queue,
-      group,
-      dispatcher,
-      teller: this.#teller,
+      ...{ ...deps, table, events, queue, group, dispatcher, teller, schedules },
     });
     [this.#lanes, this.#events, this.#queue] = [lanes, events, queue];
     [this.#group, this.#dispatcher] = [group, dispatcher];
@@ -147,6 +146,7 @@ class JobsEngine implements JobsParts {
         queue.touchParent(queue.adopt(row, this.#dispatcher.leasePipeline(row)).seq);
       }
     });
+    await this.#schedules.start();
     this.#every("leases", config.leaseMs, () => this.#dispatcher.expireLeases());
     this.#every("retention", sweepIntervalMs, () => track(this.#deleteOld({ table, events, config, nowMs })));
   }
@@ -163,6 +163,7 @@ class JobsEngine implements JobsParts {
   }
 
   async settled(): Promise<void> {
+    await this.#schedules.close();
     await this.#dispatcher.settled();
     await this.#teller.settled();
     this.close();
@@ -233,6 +234,21 @@ class JobsEngine implements JobsParts {
   async #deleteOld(deps: RetentionDeps): Promise<void> {
     while (await this.#group.run(() => deleteOldJobs(deps)));
   }
+}
+
+function createSchedules(deps: JobsDeps, queue: Queue, group: WriteGroup): Schedules {
+  const { store, newId, nowMs, config: { waitingMax, schedulesMax } } = deps;
+  return new Schedules({
+    ...{ ...deps, table: store.schedules, timers: deps.clock, schedulesMax },
+    describe: (plugin, action) => deps.router.describe(plugin, action),
+    transact: (work) => group.run(work),
+    insertJob: (request, { actor, schedule }) => {
+      const accepting = { table: store.jobs, queue, newId, nowMs, waitingMax };
+      const [accepted] = acceptJobs([askedOf(request, actor, schedule)], accepting);
+      if (accepted === undefined) throw new TypeError("Cannot insert a job: none was accepted");
+      return accepted.row.id;
+    },
+  });
 }
 
 function createEvents({ config, store, clock, defer, fatal }: JobsDeps): JobEvents {

@@ -30,15 +30,10 @@ import { compilePlan } from "./pipeline/compile_plan.ts";
 import { planSha256 } from "./pipeline/plan_hash.ts";
 import { storedPlan } from "./pipelines.ts";
 import type { Queue } from "./queue.ts";
-type Schedules = {
-  create(r: ScheduleRequest, a: string): Promise<Recorded<ScheduleView>>;
-  list(): ScheduleView[];
-  delete(id: string, a: string): Promise<Recorded<null>>;
-};
+import type { Schedules } from "./schedules.ts";
 import type { Teller } from "./teller.ts";
 import { isOver } from "./transition.ts";
 import type { WriteGroup } from "./write_group.ts";
-
 export interface JobsServiceDeps {
   readonly config: Config["jobs"];
   readonly store: Pick<JobsStore, "list" | "bytes" | "logs">;
@@ -50,6 +45,7 @@ export interface JobsServiceDeps {
   readonly teller: Teller;
   readonly group: Pick<WriteGroup, "run">;
   readonly dispatcher: Pick<Dispatcher, "saidBy">;
+  readonly schedules: Pick<Schedules, "create" | "list" | "delete">;
   nameOf(plugin: string): string;
   newId(): string;
   nowMs(): number;
@@ -62,7 +58,6 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 export class JobsService implements Jobs {
-  readonly #schedules: Schedules = undefined as never;
   /** Who waits for the end of a job. */
   readonly #waiting = new Map<number, PromiseWithResolvers<void>>();
 
@@ -156,15 +151,15 @@ export class JobsService implements Jobs {
   }
 
   async createSchedule(request: ScheduleRequest, actor: string): Promise<Recorded<ScheduleView>> {
-    return await this.#schedules.create(request, actor);
+    return await this.deps.schedules.create(request, actor);
   }
 
   listSchedules(): ScheduleView[] {
-    return this.#schedules.list();
+    return this.deps.schedules.list();
   }
 
   async deleteSchedule(id: string, actor: string): Promise<Recorded<null>> {
-    return await this.#schedules.delete(id, actor);
+    return await this.deps.schedules.delete(id, actor);
   }
 
   async #accept(asked: readonly Asked[]): Promise<Recorded<JobView[]>> {

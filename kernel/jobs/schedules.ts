@@ -23,6 +23,7 @@ import type { LedgerEventInput } from "../ledger/event.ts";
 import type { ScheduleRow, SchedulesTable, ScheduleSummary } from "../store/schedules_table.ts";
 import { parseCron } from "./cron.ts";
 import type { Recorded } from "./jobs.ts";
+import { checkDepth } from "./pipeline/input_template.ts";
 
 export interface SchedulesDeps {
   readonly table: SchedulesTable;
@@ -90,13 +91,17 @@ export class Schedules {
    * `describe` throws, CONFLICT where there are too many.
    */
   async create(request: ScheduleRequest, actor: string): Promise<Recorded<ScheduleView>> {
-    const { table, describe, newId, nowMs, schedulesMax, transact } = this.deps;
+    const { table, newId, nowMs, schedulesMax, transact } = this.deps;
     const { name, plugin, action, cron, timeZone } = request;
-    describe(plugin, action);
+    this.deps.describe(plugin, action);
     const refuse = (code: "INPUT_INVALID" | "BODY_TOO_LARGE" | "CONFLICT", state: string, path?: string) =>
       new ProblemError(code, `Cannot create schedule "${name}": ${state}`, {
         errors: path === undefined ? [] : [{ path, message: state }],
       });
+    // SQLite reads it as JSON, and not of any depth.
+    checkDepth(request.input, "/input", ({ path, message }) => {
+      throw refuse("INPUT_INVALID", `its input ${message}`, path);
+    });
     if (Buffer.byteLength(JSON.stringify(request)) > requestBytesMax) {
       throw refuse("BODY_TOO_LARGE", `it is larger than ${requestBytesMax} bytes`);
     }

@@ -13,9 +13,11 @@ import { createJobLogsTable, type JobLogsTable } from "./job_logs_table.ts";
 import { createJobsList, type JobsFilter, type JobsPage } from "./jobs_list.ts";
 import { createJobsTable, type JobsTable } from "./jobs_table.ts";
 import { jobsMigrations } from "./migrations.ts";
+import { createSchedulesTable, type SchedulesTable } from "./schedules_table.ts";
 
 export interface JobsStore extends Disposable {
   readonly jobs: JobsTable;
+  readonly schedules: SchedulesTable;
   readonly events: JobEventsTable;
   readonly logs: JobLogsTable;
   readonly transact: Transact;
@@ -46,6 +48,7 @@ export function openJobsStore({ file }: { file: string }): JobsStore {
   const selectNewest = full.prepare("SELECT max(id) AS id FROM jobs");
   return {
     jobs: createJobsTable(full),
+    schedules: createSchedulesTable(full),
     events: createJobEventsTable(full),
     logs: createJobLogsTable(full),
     transact: createTransact(full),

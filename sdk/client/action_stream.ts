@@ -100,7 +100,7 @@ export class ActionStream implements Exchange {
   }
 
   lost(cause: Error): void {
-    this.fail(lostBy(cause, "INVOKE", "unknown"));
+    this.fail(lostBy(cause, "INVOKE"));
   }
 
   fail(error: unknown): void {

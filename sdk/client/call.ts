@@ -90,7 +90,7 @@ class Call<T> implements Exchange {
   lost(cause: Error): void {
     this.#id = undefined;
     if (this.options.isRepeatable) return;
-    this.fail(lostBy(cause, this.options.body.type, this.wasSent ? "unknown" : "not_sent"));
+    this.fail(lostBy(cause, this.options.body.type));
   }
 
   fail(error: unknown): void {

@@ -64,6 +64,8 @@ export interface ConnectionHandlers {
 /** Of its kind: intervals without a sign of life after which the server is taken for dead. */
 export const silentIntervalsMax = 3;
 const initId = "init";
+/** With this the server closes a connection whose token was revoked. */
+const revokedCode = 4_401;
 /** Refusals of INIT that may be others the next time. */
 const passing: readonly string[] = ["NOT_READY", "QUEUE_FULL", "INTERNAL", "PROCESSING_ERROR"];
 
@@ -147,6 +149,7 @@ export class Connection {
       this.#heardAtMs = this.#options.clock.nowMs();
       const message = readMessage(data, this.#options.messageCharsMax);
       if (this.#phase === "ready") {
+        if (isRevocation(message)) return this.#refuse("the token is not valid any more", 401);
         if (message.type === "READY") throw new ProtocolError('Cannot take "READY": it came before');
         this.#handlers.message(message, typeof data === "string" ? data.length : 0);
       } else this.#introduced(message);
@@ -185,6 +188,7 @@ export class Connection {
   }
 
   #socketClosed(code: number | undefined): void {
+    if (code === revokedCode) return this.#refuse("the token is not valid any more", 401);
     if (this.#phase !== "opening") return this.#lose(`it was closed, with code ${code ?? "none"}`);
     // A WebSocket does not say why it did not open; the same address by HTTP does, where it may be asked.
     this.#askWhy().then((status) => {
@@ -212,4 +216,8 @@ export class Connection {
       return undefined; // Not reachable, or not to be asked from this page: then it is tried again.
     }
   }
+}
+
+function isRevocation(message: ServerMessage): boolean {
+  return message.type === "ERROR" && message.id === null && message.payload.code === "UNAUTHENTICATED";
 }

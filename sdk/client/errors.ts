@@ -40,7 +40,7 @@ export type Outcome = "unknown" | "not_sent";
 export class ConnectionLostError extends Error {
   override name = "ConnectionLostError";
   readonly code = "CONNECTION_LOST";
-  constructor(message: string, readonly outcome: Outcome, cause?: unknown) {
+  constructor(message: string, readonly outcome: "unknown", cause?: unknown) {
     super(message, { cause });
   }
 }

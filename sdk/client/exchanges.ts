@@ -9,7 +9,7 @@
  */
 import type { ClientMessage, ServerMessage } from "../../schemas/ws_protocol.ts";
 import type { Ready } from "./connection.ts";
-import { MessageTooLargeError, ProtocolError, TooManyRequestsError } from "./errors.ts";
+import { AirlockError, MessageTooLargeError, ProtocolError, TooManyRequestsError } from "./errors.ts";
 import type { Link } from "./link.ts";
 
 type Body<T> = T extends ClientMessage ? { readonly type: T["type"]; readonly payload: unknown } : never;
@@ -103,6 +103,10 @@ export class Exchanges {
     const exchange = id === null ? undefined : this.#byId.get(id);
     if (exchange !== undefined) return exchange.receive(message, chars);
     if (message.type === "PONG") return;
+    // The server could not read the id of what it answers.
+    if (message.type === "ERROR" && id === null) {
+      throw new ProtocolError('Cannot take "ERROR": it answers nothing', new AirlockError(message.payload));
+    }
     const number = /^r([1-9]\d{0,15})$/.exec(id ?? "")?.[1];
     if (number === undefined || Number(number) > this.#lastNumber) {
       throw new ProtocolError(`Cannot take "${message.type}": nothing was asked under its id`);

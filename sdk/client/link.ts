@@ -156,10 +156,8 @@ export class Link {
   }
 }
 
-/** What those are told whose request went with the connection. */
-export function lostBy(cause: Error, what: string, outcome: "unknown" | "not_sent"): ConnectionLostError {
-  const state = outcome === "unknown"
-    ? "the connection was lost; whether it was carried out is unknown"
-    : "the connection was lost before it was sent";
-  return new ConnectionLostError(`Cannot finish "${what}": ${state}`, outcome, cause);
+/** What those are told whose request was under way on the connection. */
+export function lostBy(cause: Error, what: string): ConnectionLostError {
+  const message = `Cannot finish "${what}": the connection was lost; whether it was carried out is unknown`;
+  return new ConnectionLostError(message, "unknown", cause);
 }
