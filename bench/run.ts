@@ -1,7 +1,7 @@
 /**
  * Runs one bench: a table for people, then one line with one JSON object of named figures.
  *
- *     deno task bench start|call|http|wake|runaway|ledger
+ *     deno task bench start|call|http|wake|runaway|ledger|jobs|stream
  *
  * Each bench measures its floor in the same run, interleaved with what it measures: only the ratio of the
  * two says something on a machine that is not idle.
@@ -17,6 +17,8 @@ const benches: Record<string, () => Promise<Bench>> = {
   http: async () => (await import("./http.ts")).benchHttp,
   runaway: async () => (await import("./runaway.ts")).benchRunaway,
   ledger: async () => (await import("./ledger.ts")).benchLedger,
+  jobs: async () => (await import("./jobs.ts")).benchJobs,
+  stream: async () => (await import("./stream.ts")).benchStream,
   wake: async () => (await import("./wake.ts")).benchWake,
 };
 

@@ -37,7 +37,7 @@ import { type Commitments, openCommitments } from "./store/commitments_table.ts"
 import { openStore, type Store } from "./store/store.ts";
 import type { Logger } from "./telemetry/log.ts";
 import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
-import { clipTarget, createRefusalBudget } from "./trust/refusal_budget.ts";
+import { clipTarget, createRefusalBudget, type RefusalBudget } from "./trust/refusal_budget.ts";
 import { createTokens, type Tokens } from "./trust/tokens.ts";
 import { Tracker } from "./tracker.ts";
 import { within } from "./within.ts";
@@ -134,34 +134,21 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
         jobs?.pluginChanged(id);
       }),
   );
-  const { callsPendingMax, cellWaitMs, inputBytesPendingMax } = config.cells;
-  const limits = { callsPendingMax, cellWaitMs, inputBytesPendingMax };
-  const { refusalsWindowMs: windowMs, refusalsMax } = config.ledger;
   const refusals = createRefusalBudget({
-    ...{ ledger, nowMs, windowMs, refusalsMax },
+    ...{ ledger, nowMs, windowMs: config.ledger.refusalsWindowMs, refusalsMax: config.ledger.refusalsMax },
     actorsMax: config.tokensMax,
   });
-  const router = new Router({ plugins, ledger, metrics, refusals, ...limits });
+  const router = new Router({ plugins, ledger, metrics, refusals, ...config.cells });
   const opened = await orFail(ledger, () =>
     openJobs({
-      ...{
-        config,
-        dataDir: boot.dataDir,
-        closers,
-        tracker,
-        logger,
-        ledger,
-        router,
-        feed,
-        traces,
-        life,
-        nowMs,
-      },
+      ...{ config, dataDir: boot.dataDir, closers, tracker, logger },
+      ...{ ledger, metrics, router, feed, traces, life, nowMs },
       nameOf: (id) => plugins.nameOf(id),
       isActive: (actor) => tokens.isActive(actor),
       fatal: (error) => void recordFailure(ledger).then(() => deps.fatal(error)),
     }));
   jobs = opened;
+  const parts = { config, plugins, jobs: opened, router, sandbox, tracker, tokens, refusals, ledger };
   status = "ready";
   return {
     config,
@@ -184,25 +171,43 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
     },
     async drain(serverClosed) {
       status = "draining";
-      await orFail(ledger, async () => {
-        // No start may outlast the drain: what is up answers, what is not is refused.
-        plugins.close();
-        opened.close();
-        await within(config.http.drainTimeoutMs, Promise.all([router.drain(), serverClosed]));
-        // What is still under way ends with its cell, and gets an answer that says so.
-        await plugins.shutdown();
-        await router.drain();
-        await opened.settled();
-        await sandbox[Symbol.asyncDispose]();
-        await tracker.settled();
-        await tokens.close();
-        await refusals.close();
-        await recordStop(ledger, "drained");
-      });
+      await orFail(ledger, () => drainParts({ ...parts, serverClosed }));
       await closers.disposeAsync();
     },
     fail: () => recordFailure(ledger),
   };
+}
+
+interface DrainedParts {
+  readonly config: Config;
+  readonly plugins: Pick<Plugins<StartedCell>, "close" | "shutdown">;
+  readonly jobs: Pick<JobsParts, "close" | "settled">;
+  readonly router: Pick<Router, "drain">;
+  readonly sandbox: AsyncDisposable;
+  readonly tracker: Tracker;
+  readonly tokens: Pick<Tokens, "close">;
+  readonly refusals: Pick<RefusalBudget, "close">;
+  readonly ledger: Ledger;
+  readonly serverClosed: Promise<void>;
+}
+
+/** In the order in which what comes later needs what came before. */
+async function drainParts(
+  { config, plugins, jobs, router, sandbox, tracker, tokens, refusals, ledger, serverClosed }: DrainedParts,
+): Promise<void> {
+  // No start may outlast the drain: what is up answers, what is not is refused.
+  plugins.close();
+  jobs.close();
+  await within(config.http.drainTimeoutMs, Promise.all([router.drain(), serverClosed]));
+  // What is still under way ends with its cell, and gets an answer that says so.
+  await plugins.shutdown();
+  await router.drain();
+  await jobs.settled();
+  await sandbox[Symbol.asyncDispose]();
+  await tracker.settled();
+  await tokens.close();
+  await refusals.close();
+  await recordStop(ledger, "drained");
 }
 
 /** What fails here ends the kernel: the ledger is told first. */

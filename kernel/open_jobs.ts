@@ -14,7 +14,7 @@ import type { Tracker } from "./tracker.ts";
 
 type Given = Pick<
   JobsDeps,
-  "ledger" | "router" | "feed" | "traces" | "life" | "nameOf" | "isActive" | "nowMs"
+  "ledger" | "metrics" | "router" | "feed" | "traces" | "life" | "nameOf" | "isActive" | "nowMs"
 >;
 
 export interface OpenJobsDeps extends Given {

@@ -59,11 +59,13 @@ Deno.test("buildPackages() makes packages that work under Node and Deno, typed",
           for await (const token of client.tokens("${testingJobId}")) tokens.push(token);
           const { output } = await client.invoke("hello", "greet", {});
           await client.close();
-          console.log(JSON.stringify({ tokens, output }));`;
+          const stranger = new AirlockClient({ url: "${server.url}", token: "airlock_wrong" });
+          const status = await stranger.connect().catch((error) => error.status);
+          console.log(JSON.stringify({ tokens, output, status }));`;
         await Deno.writeTextFile(join(folder, "app/app.js"), script);
         // Of use to Node before 22 only.
         const told = await run(join(folder, "app"), "node", "--experimental-websocket", "app.js");
-        deepEqual(JSON.parse(told), { tokens: [0, 1, 2], output: { n: 1 } });
+        deepEqual(JSON.parse(told), { tokens: [0, 1, 2], output: { n: 1 }, status: 401 });
       }
     });
 

@@ -79,6 +79,18 @@ Deno.test("a client connects again after growing pauses, from the first one agai
   ok(client.cause instanceof ConnectionLostError);
 });
 
+Deno.test("a socket that fails to open and never closes, as in Node 20, is tried again once", async () => {
+  const { client, clock, socket, sockets } = testingClient();
+  client.connect().catch(() => {});
+  socket().emit("error");
+  socket().emit("close", { code: 1_006 });
+  await settle();
+  await clock.pass(250);
+  equal(sockets.length, 2);
+  await clock.pass(5_000);
+  equal(sockets.length, 2);
+});
+
 Deno.test("a client gives up after attemptsMax, and connect() begins anew", async () => {
   const { client, clock, socket, sockets } = testingClient({ attemptsMax: 3 });
   const connected = client.connect();

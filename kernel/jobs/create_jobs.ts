@@ -12,6 +12,7 @@ import type { Clock } from "../../sandbox/clock.ts";
 import type { Feed } from "../bus/feed.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { Call, CallResult, CallTerms } from "../router/call.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
 import type { JobRow } from "../store/job_row.ts";
 import type { JobsStore } from "../store/jobs_store.ts";
 import { acceptJobs, askedOf } from "./accept_jobs.ts";
@@ -43,6 +44,7 @@ export interface JobsDeps {
     describe(plugin: string, action: string): unknown;
   };
   readonly feed: Pick<Feed, "publish">;
+  readonly metrics: Pick<Metrics, "jobEnded" | "jobsNow">;
   readonly traces: JobTraces;
   /** Names this life of the kernel. */
   readonly life: string;
@@ -193,12 +195,14 @@ class JobsEngine implements JobsParts {
     }
     for (const row of last.values()) {
       if (!isOver(row.state)) continue;
+      this.deps.metrics.jobEnded({ plugin: row.plugin, state: row.state });
       this.#events.ended(row.seq);
       this.#events.forget(row.seq);
       this.service.ended(row.seq, this.#teller.tell(row, "ended"));
     }
     for (const seq of cancelled) this.#dispatcher.stop(seq);
     this.#dispatcher.begin();
+    this.deps.metrics.jobsNow({ waiting: this.#queue.waiting, running: this.#lanes.running });
     this.#setLook();
   }
 

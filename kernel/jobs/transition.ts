@@ -32,6 +32,6 @@ export function transition(state: JobState, change: JobChange): JobState {
 }
 
 /** Nothing happens to it any more, unless somebody redrives it. */
-export function isOver(state: JobState): boolean {
+export function isOver(state: JobState): state is "completed" | "failed" | "cancelled" {
   return state === "completed" || state === "failed" || state === "cancelled";
 }

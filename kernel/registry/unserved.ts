@@ -10,7 +10,7 @@ import type { Manifest } from "../../schemas/manifest.ts";
 
 /** Their names, as a manifest spells them. */
 export function unservedParts(
-  { capabilities, dependencies, config, ui, actions }: Manifest,
+  { capabilities, dependencies, config, ui }: Manifest,
 ): string[] {
   const { host } = capabilities;
   const parts: [name: string, isUsed: boolean][] = [
@@ -28,7 +28,6 @@ export function unservedParts(
     ["dependencies", dependencies.length > 0],
     ["config", config !== undefined],
     ["ui", ui.panels.length + ui.widgets.length > 0],
-    ["actions.*.retry", Object.values(actions).some(({ retry }) => retry !== undefined)],
   ];
   return parts.filter(([, isUsed]) => isUsed).map(([name]) => name);
 }

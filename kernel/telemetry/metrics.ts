@@ -38,6 +38,9 @@ export interface Metrics {
   cellsAwake(count: number): void;
   breakerChanged(breaker: { plugin: string; state: "closed" | "open" | "half_open" }): void;
   pluginQuarantined(plugin: string): void;
+  /** A job, of an action or (without one) a pipeline, has ended. */
+  jobEnded(job: { plugin: string | null; state: "completed" | "failed" | "cancelled" }): void;
+  jobsNow(jobs: { waiting: number; running: number }): void;
   /** A batch of entries that is on disk. */
   ledgerCommitted(batch: { entries: number; durationMs: number }): void;
   /** In the text format, version 0.0.4. */
@@ -102,6 +105,12 @@ export function createMetrics(): Metrics {
     breakerChanged: ({ plugin, state }) =>
       families.breakers.labels(calls.plugin(plugin)).set(breakerValues[state]),
     pluginQuarantined: (plugin) => families.quarantines.labels(calls.plugin(plugin)).inc(),
+    jobEnded: ({ plugin, state }) =>
+      families.jobsEnded.labels(plugin === null ? "" : calls.plugin(plugin), state).inc(),
+    jobsNow({ waiting, running }) {
+      families.jobs.labels("waiting").set(waiting);
+      families.jobs.labels("running").set(running);
+    },
     ledgerCommitted({ entries, durationMs }) {
       families.ledgerEntries.labels().inc(entries);
       families.ledgerBatch.labels().observe(entries);
@@ -183,6 +192,16 @@ function createFamilies(exposition: Exposition) {
       name: "airlock_quarantines_total",
       help: "Plugins given up after too many failures.",
       labelNames: ["plugin"],
+    }),
+    jobsEnded: exposition.counter({
+      name: "airlock_jobs_ended_total",
+      help: "Jobs that ended, by their state; those of no plugin are pipelines.",
+      labelNames: ["plugin", "state"],
+    }),
+    jobs: exposition.gauge({
+      name: "airlock_jobs",
+      help: "Jobs that wait, and jobs that run, without pipelines.",
+      labelNames: ["state"],
     }),
     ledgerEntries: exposition.counter({
       name: "airlock_ledger_entries_total",

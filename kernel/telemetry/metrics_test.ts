@@ -76,3 +76,18 @@ Deno.test("createMetrics() shares nothing with another", () => {
   one.cellsAwake(3);
   assert.equal(samples(two).get("airlock_cells_awake"), 0);
 });
+
+Deno.test("Metrics counts jobs that ended, and shows those that wait and run", () => {
+  const metrics = createMetrics();
+  metrics.pluginAdmitted({ id: "hello", actions: ["greet"] });
+  metrics.jobEnded({ plugin: "hello", state: "completed" });
+  metrics.jobEnded({ plugin: null, state: "failed" });
+  metrics.jobEnded({ plugin: "unknown", state: "cancelled" });
+  metrics.jobsNow({ waiting: 3, running: 2 });
+  const found = samples(metrics);
+  assert.equal(found.get('airlock_jobs_ended_total{plugin="hello",state="completed"}'), 1);
+  assert.equal(found.get('airlock_jobs_ended_total{plugin="",state="failed"}'), 1);
+  assert.equal(found.get('airlock_jobs_ended_total{plugin="other",state="cancelled"}'), 1);
+  assert.equal(found.get('airlock_jobs{state="waiting"}'), 3);
+  assert.equal(found.get('airlock_jobs{state="running"}'), 2);
+});

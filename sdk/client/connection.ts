@@ -5,6 +5,7 @@
  * put it too, and never into an address.
  *
  *     opening → initialising → ready → ended; and from each of them to ended
+ *     opening → asking → ended                it did not open, and the server is asked why
  *
  * @module
  */
@@ -74,7 +75,7 @@ export class Connection {
   readonly #handlers: ConnectionHandlers;
   readonly #socket: WebSocketLike;
   readonly #closed: Promise<void>;
-  #phase: "opening" | "initialising" | "ready" | "ended" = "opening";
+  #phase: "opening" | "asking" | "initialising" | "ready" | "ended" = "opening";
   #heardAtMs: number;
   #cancelTimer: () => void;
   readonly #asking = new AbortController();
@@ -88,8 +89,10 @@ export class Connection {
     const on = this.#socket.addEventListener.bind(this.#socket);
     on("open", () => this.#opened(feedAfter));
     on("message", ({ data }) => this.#received(data));
-    // What follows an error is a close; it says no more than that it failed.
-    on("error", () => {});
+    // A close follows; but not in Node 20, of one that did not open.
+    on("error", () => {
+      if (this.#phase === "opening") this.#socketClosed(undefined);
+    });
     this.#closed = new Promise((resolve) => on("close", () => resolve()));
     on("close", ({ code }) => this.#socketClosed(code));
     this.#cancelTimer = options.clock.setTimer(
@@ -189,7 +192,9 @@ export class Connection {
 
   #socketClosed(code: number | undefined): void {
     if (code === revokedCode) return this.#refuse("the token is not valid any more", 401);
+    if (this.#phase === "asking") return;
     if (this.#phase !== "opening") return this.#lose(`it was closed, with code ${code ?? "none"}`);
+    this.#phase = "asking";
     // A WebSocket does not say why it did not open; the same address by HTTP does, where it may be asked.
     this.#askWhy().then((status) => {
       if (status === 401) this.#refuse("the token is not valid (401)", status);

@@ -20,7 +20,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import type { JobRetry, JobState } from "../../../schemas/job.ts";
+import type { JobState } from "../../../schemas/job.ts";
 import type { ProblemCode } from "../../../schemas/problem.ts";
 import type { Plan } from "./compile_plan.ts";
 import {
@@ -31,18 +31,13 @@ import {
   resolveReference,
   UnresolvedError,
 } from "./resolve_input.ts";
-import { createProgress, type Gate, type StepProgress } from "./step_progress.ts";
-
-export interface StepJob {
-  /** The step's id, and for a map its item, as `each[3]`. */
-  readonly key: string;
-  readonly plugin: string;
-  readonly action: string;
-  /** JSON. */
-  readonly inputJson: string;
-  readonly deadlineMs: number | null;
-  readonly retry: JobRetry | null;
-}
+import {
+  createProgress,
+  type Gate,
+  type MadeJobs,
+  type StepJob,
+  type StepProgress,
+} from "./step_progress.ts";
 
 export type PipelineOutcome =
   /** `outputJson`: see `schemas/pipeline.ts`. */
@@ -72,7 +67,7 @@ export interface PipelineLimits {
   readonly inputBytesMax: number;
   /** Of the pipeline's output. */
   readonly outputBytesMax: number;
-  /** No further step's inputs are made in a call of `next` that has come to this many bytes. */
+  /** Of inputs: a call of `next` that has come to this many enqueues no further step. */
   readonly batchBytesMax: number;
 }
 
@@ -105,8 +100,11 @@ export class PipelineRun {
   /** Outputs that were read in this call of `next`. */
   readonly #outputs = new Map<string, JsonText>();
   #outputBytes = 0;
-  /** Its turn has come, and its jobs are not made. */
-  #ready: StepProgress[] = [];
+  /** Those whose turn has come; and then, those of them that can begin. */
+  readonly #ready: StepProgress[] = [];
+  readonly #waiting: StepProgress[] = [];
+  /** Of the jobs that were made, and wait to be taken. */
+  #madeBytes = 0;
   #active = 0;
   #over = 0;
   #isStopped = false;
@@ -156,36 +154,51 @@ export class PipelineRun {
     const more = this.#begin(enqueue);
     this.#outputs.clear();
     this.#outputBytes = 0;
-    if (this.#isStopped) enqueue.length = 0;
     for (const { key } of enqueue) this.set(key, { state: "pending" });
     const outcome = this.#outcome();
     return {
       enqueue,
       cancel: this.#cancel(),
       faults: this.#faults.splice(0),
-      more: more && !this.#isStopped,
+      more,
       ...(outcome === undefined ? {} : { outcome }),
     };
   }
 
-  /** Makes the jobs of those whose turn it is. True: there are more than one call makes. */
+  /**
+   * Takes the jobs of those whose turn it is, in the order of the plan. True: there are more than one call takes. All
+   * are made before one is taken: a step that cannot begin may stop the others.
+   */
   #begin(enqueue: StepJob[]): boolean {
     const { batchBytesMax } = this.#source.limits;
-    let bytes = 0;
     for (this.#open(); this.#ready.length > 0; this.#open()) {
-      // Once a job has failed, no step that cannot begin changes anything.
-      if (this.#hasFailed) return false;
-      const turn = this.#ready.sort((a, b) => a.index - b.index);
-      this.#ready = [];
-      for (const [at, step] of turn.entries()) {
-        if (bytes >= batchBytesMax && !this.#isStopped) {
-          this.#ready.push(...turn.slice(at));
-          return true;
-        }
-        bytes += this.#attempt(step, () => this.#makeJobs(step, enqueue)) ?? 0;
+      for (const step of this.#ready.splice(0)) {
+        // Once a job has failed, no step that cannot begin changes anything.
+        if (this.#hasFailed) continue;
+        const made = this.#attempt(step, () => this.#makeJobs(step));
+        if (made === undefined) continue;
+        this.#waiting.push(step);
+        // The others are made again when they are taken.
+        if (this.#madeBytes >= batchBytesMax) continue;
+        step.made = made;
+        this.#madeBytes += made.bytes;
       }
     }
-    return false;
+    if (this.#isStopped) return false;
+    this.#waiting.sort((a, b) => a.index - b.index);
+    let taken = 0;
+    let bytes = 0;
+    for (const step of this.#waiting) {
+      if (bytes >= batchBytesMax) break;
+      const made = step.made ?? this.#makeJobs(step);
+      if (step.made !== undefined) this.#madeBytes -= made.bytes;
+      step.made = step.list = undefined;
+      for (const job of made.jobs) enqueue.push(job);
+      bytes += made.bytes;
+      taken++;
+    }
+    this.#waiting.splice(0, taken);
+    return this.#waiting.length > 0;
   }
 
   /** Lets the nodes behind each open gate have their turn. */
@@ -235,11 +248,11 @@ export class PipelineRun {
     }
   }
 
-  /** All items, or none. Returns the bytes of their inputs. */
-  #makeJobs(step: StepProgress, enqueue: StepJob[]): number {
+  /** Of all items; throws UnresolvedError where one cannot be made. */
+  #makeJobs(step: StepProgress): MadeJobs {
     const { list, count = 0, node: { map, input, plugin, action, deadlineMs, retry, onFailure } } = step;
     // Nothing is made of it any more.
-    if (this.#isTooMany) return 0;
+    if (this.#isTooMany) return { jobs: [], bytes: 0 };
     const { inputBytesMax } = this.#source.limits;
     const options = { isMissingNull: onFailure === "continue" };
     const values = this.#values();
@@ -262,9 +275,7 @@ export class PipelineRun {
       );
       jobs.push({ key, plugin, action, inputJson, deadlineMs, retry });
     }
-    step.list = undefined;
-    enqueue.push(...jobs);
-    return budget.used;
+    return { jobs, bytes: budget.used };
   }
 
   #settle(step: StepProgress): void {

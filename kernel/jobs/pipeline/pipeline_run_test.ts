@@ -201,7 +201,9 @@ Deno.test("nextSteps() fails a pipeline whose maps come to more than stepsMax, w
     enqueue: {},
     failed,
   });
-  const huge = sourceOf({ ...request, steps: [step("x"), each("a")] }, { x: Array(100_000).fill(0) });
+  const huge = sourceOf({ ...request, steps: [step("x"), step("a", { map: { $from: "x" } })] }, {
+    x: Array(100_000).fill(0),
+  });
   deepEqual(next(huge, { x: "completed" }), { enqueue: {}, failed });
 });
 
@@ -221,10 +223,12 @@ Deno.test("nextSteps() bounds the inputs of a step, all items together", () => {
       .length,
     100,
   );
-  const items = {
-    steps: [step("a"), step("b", { map: Array(200).fill({ $from: "a" }), input: { $item: "/x" } })],
-  };
-  ok(next(sourceOf(items, outputs), { a: "completed" }).failed?.includes("it would be larger"));
+  const items = { map: Array(200).fill({ $from: "a" }), input: { $item: "/x" }, onFailure: "continue" };
+  deepEqual(next(sourceOf({ steps: [step("a"), step("b", items)] }, outputs), { a: "completed" }), {
+    enqueue: {},
+    faults: [message],
+    output: { a: outputs.a, b: null },
+  });
 });
 
 Deno.test("nextSteps() makes the jobs of one transaction at a time", () => {
@@ -234,6 +238,15 @@ Deno.test("nextSteps() makes the jobs of one transaction at a time", () => {
   ok(next(source).more);
   const rest = next(source, { a: "pending", b: "pending" });
   deepEqual([Object.keys(rest.enqueue), rest.more], [["c"], undefined]);
+});
+
+// Else what was begun before the step was looked at would depend on where the last life ended.
+Deno.test("nextSteps() finds a step that cannot begin before it begins one of many", () => {
+  const steps = [step("a"), {
+    parallel: [step("b"), step("c"), step("d", { input: { $from: "a", path: "/x" } })],
+  }];
+  const source = sourceOf({ steps }, { a: 1 }, { batchBytesMax: 1 });
+  ok(next(source, { a: "completed" }).failed?.startsWith("STEP_FAILED d:"));
 });
 
 Deno.test("nextSteps() fails a pipeline whose output is too large", () => {

@@ -18,6 +18,7 @@ export class UnresolvedError extends Error {
 /** A JSON value, as text, parsed, or both once they were asked for. */
 export class JsonText {
   #text: string | undefined;
+  #bytes: number | undefined;
   #parsed: { readonly value: unknown } | undefined;
 
   static ofText(text: string): JsonText {
@@ -42,6 +43,11 @@ export class JsonText {
       throw new UnresolvedError("a value is nested too deep", { cause: error });
     }
     return this.#text;
+  }
+
+  /** Of the text, in UTF-8. */
+  get bytes(): number {
+    return this.#bytes ??= Buffer.byteLength(this.text);
   }
 
   get value(): unknown {
@@ -112,37 +118,43 @@ export class BytesBudget {
   }
 
   /** Throws {@linkcode UnresolvedError} when it is used up. */
-  take(text: string): string {
-    this.#left -= Buffer.byteLength(text);
+  take(text: string | JsonText): string {
+    this.#left -= typeof text === "string" ? Buffer.byteLength(text) : text.bytes;
     if (this.#left < 0) throw new UnresolvedError(`it would be larger than ${this.bytesMax} bytes`);
-    return text;
+    return typeof text === "string" ? text : text.text;
   }
 }
 
-/** Resolves what is the same for all items of a map, so that it is done once. Throws {@linkcode UnresolvedError}. */
+/** A template in which what is the same for all items of a map is resolved, so that it is done once. */
+export type ItemTemplate = readonly (string | Reference | JsonText)[];
+
+/** Throws {@linkcode UnresolvedError}. */
 export function resolveConstants(
   template: InputTemplate,
   values: Omit<Values, "item">,
   options: ResolveOptions,
   budget: BytesBudget,
-): InputTemplate {
-  return template.map((part) =>
-    typeof part === "string" || part.from === "item" || part.from === "index"
-      ? part
-      : budget.take(resolveReference(part, values, options).text)
-  );
+): ItemTemplate {
+  return template.map((part) => {
+    if (typeof part === "string" || part.from === "item" || part.from === "index") return part;
+    const value = resolveReference(part, values, options);
+    budget.take(value);
+    return value;
+  });
 }
 
 /** The input as JSON text. Throws {@linkcode UnresolvedError}. */
 export function resolveInput(
-  template: InputTemplate,
+  template: ItemTemplate,
   values: Values,
   options: ResolveOptions,
   budget: BytesBudget,
 ): string {
   let text = "";
   for (const part of template) {
-    text += budget.take(typeof part === "string" ? part : resolveReference(part, values, options).text);
+    text += budget.take(
+      typeof part === "string" || part instanceof JsonText ? part : resolveReference(part, values, options),
+    );
   }
   return text;
 }

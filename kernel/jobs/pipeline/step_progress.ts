@@ -3,10 +3,27 @@
  *
  * @module
  */
-import type { JobState } from "../../../schemas/job.ts";
+import type { JobRetry, JobState } from "../../../schemas/job.ts";
 import type { ProblemCode } from "../../../schemas/problem.ts";
 import type { Plan, PlanNode } from "./compile_plan.ts";
 import type { JsonText } from "./resolve_input.ts";
+
+export interface StepJob {
+  /** The step's id, and for a map its item, as `each[3]`. */
+  readonly key: string;
+  readonly plugin: string;
+  readonly action: string;
+  /** JSON. */
+  readonly inputJson: string;
+  readonly deadlineMs: number | null;
+  readonly retry: JobRetry | null;
+}
+
+export interface MadeJobs {
+  readonly jobs: readonly StepJob[];
+  /** Of their inputs. */
+  readonly bytes: number;
+}
 
 /** Opens when the last of its steps lets others go on: one for all the nodes that wait for the same ones. */
 export interface Gate {
@@ -34,6 +51,8 @@ export class StepProgress {
   fault: string | undefined;
   /** Of a map that runs over an output: its list, until its jobs are made. */
   list: readonly JsonText[] | undefined;
+  /** Its jobs, while they wait to be taken. */
+  made: MadeJobs | undefined;
   readonly opens: Gate[] = [];
 
   constructor(readonly node: PlanNode, readonly index: number) {}

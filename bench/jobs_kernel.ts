@@ -1,0 +1,138 @@
+/**
+ * A kernel for benches: the program as it is shipped, in a process of its own, with one plugin in a folder of a bench.
+ *
+ * @module
+ */
+import { DatabaseSync } from "node:sqlite";
+
+const root = new URL("..", import.meta.url).pathname;
+const readyTimeoutMs = 30_000;
+const endTimeoutMs = 300_000;
+const pollMs = 2;
+
+export interface BenchPlugin {
+  readonly id: string;
+  readonly manifest: Record<string, unknown>;
+  readonly code: string;
+}
+
+/** A folder on the disk that holds this checkout: the system's temporary one may be in memory. */
+export async function makeBenchFolder(resources: AsyncDisposableStack): Promise<string> {
+  const data = `${root}data`;
+  await Deno.mkdir(data, { recursive: true });
+  const folder = await Deno.makeTempDir({ dir: data, prefix: "bench-" });
+  resources.defer(() => Deno.remove(folder, { recursive: true }));
+  return folder;
+}
+
+/** Starts a Deno program that prints its address, and returns that. */
+export async function startServer(resources: AsyncDisposableStack, args: readonly string[]): Promise<string> {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "--quiet", "-A", "--cached-only", ...args],
+    cwd: root,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  resources.defer(async () => {
+    child.kill("SIGTERM");
+    await child.status;
+  });
+  const timer = setTimeout(() => child.kill("SIGKILL"), readyTimeoutMs);
+  const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  resources.defer(() => reader.cancel());
+  for (let printed = "";;) {
+    const { value, done } = await reader.read();
+    if (done) throw new Error(`Cannot start "${args.join(" ")}": it ended`);
+    printed += value;
+    const address = /http:\/\/127\.0\.0\.1:\d+/.exec(printed)?.[0];
+    if (address === undefined) continue;
+    clearTimeout(timer);
+    return address;
+  }
+}
+
+export async function startKernel(
+  resources: AsyncDisposableStack,
+  folder: string,
+  { id, manifest, code }: BenchPlugin,
+): Promise<JobsKernel> {
+  const plugin = `${folder}/plugins/${id}`;
+  await Deno.mkdir(plugin, { recursive: true });
+  const base = { id, version: "1.0.0", airlock: ">=0.1.0 <1.0.0", entrypoint: "mod.ts" };
+  await Deno.writeTextFile(`${plugin}/plugin.jsonc`, JSON.stringify({ ...base, ...manifest }));
+  await Deno.writeTextFile(`${plugin}/mod.ts`, code);
+  const data = `${folder}/data`;
+  const serve = ["main.ts", "serve", "--port", "0", "--data", data, "--plugins", `${folder}/plugins`];
+  const url = await startServer(resources, serve);
+  const token = (await Deno.readTextFile(`${data}/admin.token`)).trim();
+  return resources.use(new JobsKernel(url, token, `${data}/jobs.db`));
+}
+
+export class JobsKernel implements Disposable {
+  readonly #db: DatabaseSync;
+
+  constructor(readonly url: string, private readonly token: string, private readonly file: string) {
+    this.#db = new DatabaseSync(file, { readOnly: true });
+  }
+
+  [Symbol.dispose](): void {
+    this.#db.close();
+  }
+
+  /** The answer to a request that succeeded; its body is for the caller to read. */
+  async fetch(path: string, body?: string, headers: Record<string, string> = {}): Promise<Response> {
+    const response = await fetch(`${this.url}${path}`, {
+      method: body === undefined ? "GET" : "POST",
+      headers: { authorization: `Bearer ${this.token}`, "content-type": "application/json", ...headers },
+      ...(body === undefined ? {} : { body }),
+    });
+    if (!response.ok) throw new Error(`Cannot use "${path}": ${response.status} ${await response.text()}`);
+    return response;
+  }
+
+  async enqueue(body: string): Promise<void> {
+    await (await this.fetch("/v1/jobs", body)).body?.cancel();
+  }
+
+  /** Transactions of `jobs.db` so far: SQLite counts them in its index of the log, see `WalIndexHdr.iChange`. */
+  transactions(): number {
+    return new DataView(Deno.readFileSync(`${this.file}-shm`).buffer).getUint32(8, true);
+  }
+
+  /** Jobs of an action that have not ended. */
+  unfinished(action: string): number {
+    return this.#count(
+      "SELECT count(*) AS count FROM jobs WHERE state IN ('pending', 'running') AND action = ?",
+      action,
+    );
+  }
+
+  /** Numbers in the outputs of an action's completed jobs, by the member `n` of their inputs. */
+  outputs(action: string): Map<number, number> {
+    const rows = this.#db.prepare(`
+      SELECT input ->> 'n' AS n, CAST(CAST(output AS TEXT) AS REAL) AS output
+      FROM jobs JOIN (SELECT seq, CAST(input AS TEXT) AS input, output FROM job_data) USING (seq)
+      WHERE action = ? AND state = 'completed'
+    `).all(action);
+    return new Map(rows.map(({ n, output }) => [Number(n), Number(output)]));
+  }
+
+  /** Resolves when all of them have. Its look at the file costs the kernel nothing but a share of the processor. */
+  async finished(action: string): Promise<void> {
+    for (const deadlineMs = performance.now() + endTimeoutMs; performance.now() < deadlineMs;) {
+      if (this.unfinished(action) === 0) return;
+      await new Promise((resolve) => setTimeout(resolve, pollMs));
+    }
+    throw new Error(`Cannot finish the jobs of "${action}": time is over`);
+  }
+
+  #count(sql: string, value: string): number {
+    return Number(this.#db.prepare(sql).get(value)?.["count"]);
+  }
+}
+
+/** Wall-clock milliseconds with a fraction, as the plugin of a bench has them too. */
+export function wallMs(): number {
+  return performance.timeOrigin + performance.now();
+}
