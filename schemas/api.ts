@@ -8,8 +8,8 @@
 import { z } from "zod";
 import { grantsSchema, isolationSchema } from "./capabilities.ts";
 import { limitsSchema } from "./limits.ts";
-import { pluginKinds } from "./manifest.ts";
 import { pluginIdSchema } from "./plugin_id.ts";
+import { pluginKinds } from "./plugin_kind.ts";
 import { faultSchema } from "./problem.ts";
 
 /** Roles, weakest first: each may do what the ones before it may. */

@@ -7,9 +7,9 @@
  * @module
  */
 import { z } from "zod";
+import { actionNameSchema } from "./action_name.ts";
 import { pluginStateSchema, pluginStatusSchema, progressSchema } from "./api.ts";
 import { jobIdSchema, jobSchema, jobStateSchema } from "./job.ts";
-import { actionNameSchema } from "./manifest.ts";
 import { pluginIdSchema } from "./plugin_id.ts";
 import { problemCodeSchema } from "./problem.ts";
 

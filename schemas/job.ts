@@ -6,7 +6,7 @@
  * @module
  */
 import { z } from "zod";
-import { actionNameSchema } from "./manifest.ts";
+import { actionNameSchema } from "./action_name.ts";
 import { pluginIdSchema } from "./plugin_id.ts";
 import { problemCodeSchema } from "./problem.ts";
 

@@ -21,10 +21,11 @@
  * @module
  */
 import { z } from "zod";
+import { actionNameSchema } from "./action_name.ts";
 import { roleSchema } from "./api.ts";
 import { isolationSchema, permissionNames } from "./capabilities.ts";
 import { jobIdSchema } from "./job.ts";
-import { actionNameSchema, versionSchema } from "./manifest.ts";
+import { versionSchema } from "./manifest.ts";
 import { problemCodeSchema } from "./problem.ts";
 
 const sha256Hex = z.string().regex(/^[0-9a-f]{64}$/);

@@ -8,13 +8,11 @@
  */
 import { z } from "zod";
 import { tryParseRange } from "@std/semver";
+import { actionNameSchema } from "./action_name.ts";
 import { capabilitiesSchema, isolationSchema } from "./capabilities.ts";
 import { limitsSchema } from "./limits.ts";
 import { pluginIdSchema } from "./plugin_id.ts";
-
-/** An action's name: a property of the plugin's `actions` export. */
-export const actionNameSchema = z.string()
-  .regex(/^[A-Za-z][A-Za-z0-9_-]{0,63}$/, "must be a letter, then at most 63 letters, digits, _ and -");
+import { pluginKinds } from "./plugin_kind.ts";
 
 /** Semantic version 2.0.0, see https://semver.org/. */
 export const versionSchema = z.string().max(128).regex(
@@ -56,16 +54,6 @@ export const actionSchema = z.strictObject({
   retry: retrySchema.optional().describe("How jobs of this action are retried."),
 });
 export type ActionManifest = z.infer<typeof actionSchema>;
-
-export const pluginKinds = [
-  "ai-model",
-  "web-extension",
-  "p2p-protocol",
-  "prompt-processor",
-  "system-optimizer",
-  "device-driver",
-  "custom",
-] as const;
 
 export const manifestSchema = z.strictObject({
   $schema: z.string().optional().describe("For completion in an editor."),

@@ -21,8 +21,8 @@
  * @module
  */
 import { z } from "zod";
+import { actionNameSchema } from "./action_name.ts";
 import { jobRequestSchema } from "./job.ts";
-import { actionNameSchema } from "./manifest.ts";
 import { pluginIdSchema } from "./plugin_id.ts";
 
 export const stepIdSchema = z.string().regex(

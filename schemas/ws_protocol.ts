@@ -17,10 +17,10 @@
  * @module
  */
 import { z } from "zod";
+import { actionNameSchema } from "./action_name.ts";
 import { invokeResultSchema, progressSchema } from "./api.ts";
 import { feedEventTypes, jobEventTypes } from "./event.ts";
 import { jobIdSchema, jobRequestSchema, jobSchema } from "./job.ts";
-import { actionNameSchema } from "./manifest.ts";
 import { pluginIdSchema } from "./plugin_id.ts";
 import { faultSchema, problemCodes } from "./problem.ts";
 

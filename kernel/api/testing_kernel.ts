@@ -85,17 +85,7 @@ export function createTestingKernel(options: TestingKernelOptions = {}): Testing
       (act) => kernel.acts.push(act),
       options.reader,
     ),
-    commitments: {
-      open: (index, actor) => {
-        kernel.acts.push(`${actor} opens ${index}`);
-        const view = { index, items: [{ field: "inputCommitment", salt: "AAAA", value: null }] };
-        return Promise.resolve({ view, checkpoint: checkpointBase64 });
-      },
-      delete: (index, actor) => {
-        kernel.acts.push(`${actor} shreds ${index}`);
-        return Promise.resolve({ deleted: 1, checkpoint: checkpointBase64 });
-      },
-    },
+    commitments: testingCommitments((act) => kernel.acts.push(act)),
     tokens: testingTokens(() => kernel.refusedTokens.count += 1),
     metrics: {
       requestEnded: ({ route, method, status }) => void kernel.requests.push({ route, method, status }),
@@ -149,6 +139,20 @@ const entries: LedgerEntry[] = [0, 1, 2].map((index) => ({
   leafHash: sha256(`${index}`),
   line: `{"v":1,"seq":${index}}`,
 }));
+
+function testingCommitments(acted: (act: string) => void): ApiKernel["commitments"] {
+  return {
+    open: (index, actor) => {
+      acted(`${actor} opens ${index}`);
+      const view = { index, items: [{ field: "inputCommitment", salt: "AAAA", value: null }] };
+      return Promise.resolve({ view, checkpoint: checkpointBase64 });
+    },
+    delete: (index, actor) => {
+      acted(`${actor} shreds ${index}`);
+      return Promise.resolve({ deleted: 1, checkpoint: checkpointBase64 });
+    },
+  };
+}
 
 function testingLedger(
   asked: (query: EntriesQuery) => void,

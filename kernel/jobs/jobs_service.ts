@@ -111,11 +111,12 @@ export class JobsService implements Jobs {
     const { queue, group, config } = this.deps;
     const { seq, state } = this.#mayChange(id, reader);
     if (!isOver(state)) {
-      const { checkpoint: _ } = await this.#order(this.#find(id), "cancel", actor);
+      await this.#order(this.#find(id), "cancel", actor);
       const ended = this.#waiting.getOrInsertComputed(seq, () => Promise.withResolvers<void>());
       await group.run(() => void queue.requestCancel(this.#find(id)));
-      if (isOver(this.#find(id).state)) await this.#told(seq);
-      else await withinMs(config.cancelGraceMs + cancelSlackMs, ended.promise);
+      if (!isOver(this.#find(id).state)) await withinMs(config.cancelGraceMs + cancelSlackMs, ended.promise);
+      this.#waiting.delete(seq);
+      await this.#told(seq);
     }
     return { value: this.#view(this.#find(id), reader), checkpoint: this.deps.ledger.checkpointBase64() };
   }

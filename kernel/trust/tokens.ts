@@ -152,11 +152,6 @@ export function createTokens(deps: TokensDeps): Tokens {
     return { token: viewToken({ ...row, revokedAtMs }), checkpoint };
   }
 
-  function isLastAdmin(id: string): boolean {
-    const admins = [...active.values()].filter(({ role }) => role === "admin");
-    return admins.length === 1 && admins[0]?.id === id;
-  }
-
   return {
     authenticate,
     create: (request, actor) => issue({ ...request, bootstrap: false }, actor),
@@ -170,7 +165,7 @@ export function createTokens(deps: TokensDeps): Tokens {
       if (row === undefined || row.state === "pending") {
         throw new ProblemError("TOKEN_NOT_FOUND", `Cannot revoke token "${id}": there is none`);
       }
-      if (isLastAdmin(id)) {
+      if (isLastAdmin(active.values(), id)) {
         throw new ProblemError(
           "CONFLICT",
           `Cannot revoke token "${id}": it is the last one with the role admin`,
@@ -257,4 +252,9 @@ async function removeFile(file: string): Promise<void> {
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
+}
+
+function isLastAdmin(active: Iterable<Identity>, id: string): boolean {
+  const admins = [...active].filter(({ role }) => role === "admin");
+  return admins.length === 1 && admins[0]?.id === id;
 }

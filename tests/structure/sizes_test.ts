@@ -10,7 +10,7 @@ const linesMax = { file: 400, function: 70 } as const;
 
 /** What is larger, and by how much. An entry may not grow, and fails the test when it is not needed any more. */
 const exemptions: Readonly<Record<string, number>> = {
-  "kernel/trust/tokens.ts createTokens": 112,
+  "kernel/trust/tokens.ts createTokens": 108,
 };
 
 interface Sized {

@@ -31,7 +31,7 @@ export function sourceFiles(folder = ""): SourceFile[] {
 
 export function sourceFile(path: string): SourceFile {
   // What only tests use stands in folders named for it, or beside the tests of the plugins.
-  const isTest = /_test\.ts$|^tests\/|^bench\/|\/testing(?:_[a-z]+)?(?:\/|\.ts$)|test_context\.ts$/.test(
+  const isTest = /_test\.ts$|^tests\/|^bench\/|\/testing(?:_[a-z_]+)?(?:\/|\.ts$)|test_context\.ts$/.test(
     path,
   );
   return { path, text: Deno.readTextFileSync(join(root, path)), isTest };
