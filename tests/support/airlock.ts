@@ -299,7 +299,7 @@ export async function* readEvents(body: ReadableStream<Uint8Array>): AsyncGenera
       const block = pending.slice(0, end);
       pending = pending.slice(end + 2);
       if (block.startsWith(":")) continue;
-      const match = /^id: ([0-9]+)\nevent: ([A-Z]+)\ndata: ([^\r\n]*)$/.exec(block);
+      const match = /^id: ([0-9]+)\nevent: ([A-Z_]+)\ndata: ([^\r\n]*)$/.exec(block);
       ok(match !== null, `not an event: ${JSON.stringify(block)}`);
       const [, id = "", event = "", data = ""] = match;
       yield { event, id, data: JSON.parse(data), read };
