@@ -61,7 +61,9 @@ const parallelSchema = z.strictObject({
     return z.array(z.union([stepSchema, z.array(planItemSchema).min(1).max(1_000)])).min(1).max(1_000);
   },
 });
-export const planItemSchema: z.ZodType<PlanItem> = z.lazy(() => z.union([stepSchema, parallelSchema]));
+/** Named, for an OpenAPI document cannot hold in place what is recursive. */
+export const planItemSchema: z.ZodType<PlanItem> = z.lazy(() => z.union([stepSchema, parallelSchema]))
+  .meta({ id: "PlanItem" });
 
 /** Before the schema, which is recursive: a body of a few megabytes can be nested deeper than a stack is. */
 function checkDepth(steps: unknown, context: z.RefinementCtx): unknown {
