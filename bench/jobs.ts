@@ -1,7 +1,7 @@
 /**
  * Jobs: a no-op action enqueued over HTTP and run to its end, one by one and in batches, by a kernel as it is shipped.
  *
- * The floor writes the same rows in as many synced transactions as the kernel was seen to make, in the same run and in
+ * The floor writes the same rows in as few synced transactions as the kernel can have made, in the same run and in
  * turns with it. How long a job waits before it is claimed is measured beside 100 and 100,000 jobs that wait.
  *
  * @module
@@ -19,15 +19,22 @@ interface Level {
   /** Jobs of one request; 0: a request that is no batch. */
   readonly batch: number;
   readonly jobs: number;
+  /** A request is sent when fewer have not ended: else it would be the line that is measured. */
+  readonly lineMax: number;
 }
 
 const levels: readonly Level[] = [
-  { name: "one", title: "one by one, 1 client", clients: 1, batch: 0, jobs: 1_000 },
-  { name: "clients32", title: "one by one, 32 clients", clients: 32, batch: 0, jobs: 4_000 },
-  { name: "batch100", title: "batches of 100", clients: 1, batch: 100, jobs: 4_000 },
-  { name: "batch1000", title: "batches of 1,000", clients: 1, batch: 1_000, jobs: 4_000 },
+  { name: "one", title: "one by one, 1 client", clients: 1, batch: 0, jobs: 1_000, lineMax: 64 },
+  { name: "clients32", title: "one by one, 32 clients", clients: 32, batch: 0, jobs: 4_000, lineMax: 64 },
+  { name: "batch100", title: "batches of 100", clients: 1, batch: 100, jobs: 4_000, lineMax: 100 },
+  { name: "batch1000", title: "batches of 1,000", clients: 1, batch: 1_000, jobs: 4_000, lineMax: 1_000 },
 ];
 const rounds = 3;
+/**
+ * After a synced transaction comes at most one that is not, with the marks of what the ledger has. From outside the
+ * two look the same, so the floor gets the fewest that can have been synced, and is rather too fast than too slow.
+ */
+const syncedShare = 0.5;
 
 /** `noop` tells when it began; `hold` keeps its place. */
 export const benchPlugin: BenchPlugin = {
@@ -49,7 +56,7 @@ interface Round {
   readonly jobsPerSecond: number;
   readonly floorPerSecond: number;
   readonly toFloor: number;
-  readonly jobsPerTransaction: number;
+  readonly jobsPerCommit: number;
   /** From the request to the action's first line, of each job. */
   readonly startMs: readonly number[];
 }
@@ -59,7 +66,7 @@ export async function benchJobs(): Promise<Outcome> {
   const folder = await makeBenchFolder(resources);
   const kernel = await startKernel(resources, `${folder}/kernel`, benchPlugin);
   const numbers = { next: 0 };
-  await runLevel(kernel, { name: "", title: "", clients: 8, batch: 0, jobs: 500 }, numbers);
+  await runLevel(kernel, { name: "", title: "", clients: 8, batch: 0, jobs: 500, lineMax: 64 }, numbers);
   const found = new Map<Level, Round[]>(levels.map((level) => [level, []]));
   for (let round = 0; round < rounds; round++) {
     for (const [level, all] of found) {
@@ -81,28 +88,33 @@ async function runRound(
   const { jobs } = level;
   const before = kernel.transactions();
   const { seconds, startMs } = await runLevel(kernel, level, numbers);
-  const transactions = kernel.transactions() - before;
-  const floorPerSecond = runJobsFloor(floorFile, { jobs, transactions });
+  const synced = Math.ceil((kernel.transactions() - before) * syncedShare);
+  const floorPerSecond = runJobsFloor(floorFile, { jobs, transactions: synced });
   const jobsPerSecond = jobs / seconds;
   return {
     ...{ jobsPerSecond, floorPerSecond, startMs },
     toFloor: jobsPerSecond / floorPerSecond,
-    jobsPerTransaction: jobs / transactions,
+    jobsPerCommit: jobs / synced,
   };
 }
 
-/** Until the last job is over. Of batches, the next one is asked for when the one before it is accepted. */
+/** Until the last job is over. */
 async function runLevel(
   kernel: JobsKernel,
-  { clients, batch, jobs }: Level,
+  { clients, batch, jobs, lineMax }: Level,
   numbers: { next: number },
 ): Promise<{ seconds: number; startMs: number[] }> {
   const first = numbers.next;
   const end = numbers.next + jobs;
   const sentMs = new Map<number, number>();
   const startedMs = performance.now();
+  let room: Promise<void> | undefined;
   await Promise.all(Array.from({ length: clients }, async () => {
     while (numbers.next < end) {
+      // One look for all clients.
+      room ??= kernel.fewer("noop", lineMax).finally(() => room = undefined);
+      await room;
+      if (numbers.next >= end) break;
       const count = Math.min(batch || 1, end - numbers.next);
       const requests = Array.from({ length: count }, () => {
         sentMs.set(numbers.next, 0);
@@ -114,7 +126,7 @@ async function runLevel(
       await kernel.enqueue(body);
     }
   }));
-  await kernel.finished("noop");
+  await kernel.fewer("noop");
   const seconds = (performance.now() - startedMs) / 1_000;
   const begunMs = kernel.outputs("noop");
   const startMs = Array.from(
@@ -140,7 +152,7 @@ function outcomeOf(
     figures[`${name}ToFloor`] = rounded(of("toFloor"), 3);
     figures[`${name}StartP50Ms`] = rounded(median(startMs));
     figures[`${name}StartP99Ms`] = rounded(quantile(startMs, 0.99));
-    figures[`${name}JobsPerTransaction`] = rounded(of("jobsPerTransaction"), 3);
+    figures[`${name}JobsPerCommit`] = rounded(of("jobsPerCommit"), 3);
     table.push([
       title,
       of("jobsPerSecond").toFixed(0),
@@ -148,7 +160,7 @@ function outcomeOf(
       of("toFloor").toFixed(3),
       median(startMs).toFixed(2),
       quantile(startMs, 0.99).toFixed(2),
-      of("jobsPerTransaction").toFixed(1),
+      of("jobsPerCommit").toFixed(1),
     ]);
   }
   for (
@@ -168,7 +180,7 @@ function outcomeOf(
     table,
     notes: [
       "Aims: 0.5 x floor; a claim with 100,000 waiting at most 1.2 x one with 100.",
-      "The floor makes as many transactions as the kernel made on jobs.db, all of them synced.",
+      "The floor makes half as many transactions as the kernel made on jobs.db: so many were synced at least.",
     ],
   };
 }

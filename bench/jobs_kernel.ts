@@ -118,10 +118,13 @@ export class JobsKernel implements Disposable {
     return new Map(rows.map(({ n, output }) => [Number(n), Number(output)]));
   }
 
-  /** Resolves when all of them have. Its look at the file costs the kernel nothing but a share of the processor. */
-  async finished(action: string): Promise<void> {
+  /**
+   * Resolves when fewer than `count` jobs of an action have not ended: when all have, if it is left out. Its look at
+   * the file costs the kernel nothing but a share of the processor.
+   */
+  async fewer(action: string, count = 1): Promise<void> {
     for (const deadlineMs = performance.now() + endTimeoutMs; performance.now() < deadlineMs;) {
-      if (this.unfinished(action) === 0) return;
+      if (this.unfinished(action) < count) return;
       await new Promise((resolve) => setTimeout(resolve, pollMs));
     }
     throw new Error(`Cannot finish the jobs of "${action}": time is over`);

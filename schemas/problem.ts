@@ -16,6 +16,7 @@ export const problemTable = {
   NOT_FOUND: [404, "There is nothing at this address"],
   METHOD_NOT_ALLOWED: [405, "This address does not take this method"],
   NOT_READY: [503, "Airlock is not ready"],
+  UPGRADE_REQUIRED: [426, "This address speaks WebSocket only"],
   MALFORMED_JSON: [400, "The body is not JSON"],
   UNSUPPORTED_MEDIA_TYPE: [415, "The content type is not supported"],
   BODY_TOO_LARGE: [413, "The body is too large"],

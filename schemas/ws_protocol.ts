@@ -12,7 +12,13 @@
  *     CANCEL    → RESULT | ERROR, for a request under way (its INVOKE or SUBSCRIBE ends by ERROR `CANCELLED`) or a job
  *
  * A message that does not fit is answered by an ERROR `INVALID_MESSAGE` with the path of each fault, and with its
- * id where that could be read; the connection lives on. Pure.
+ * id where that could be read; the connection lives on. A payload that has nothing to say may be left out.
+ *
+ * The `input` of an INVOKE or ENQUEUE is a part of its message, and the plugin gets it as Airlock writes it again:
+ * without white space, of two members of one name the last, and numbers as a double holds them, so that whole ones
+ * above 2^53 lose digits. `inputSha256` covers that text. `POST …/invoke` passes the bytes on as they came.
+ *
+ * Pure.
  *
  * @module
  */
@@ -34,17 +40,21 @@ export const requestIdSchema = z.string().min(1).max(64).regex(/^[\x21-\x7e]+$/,
 
 const nat = z.int().nonnegative();
 const none = z.strictObject({}).default({});
+/** Every 1.x speaks with every other. */
+const versionOne = /^1\./;
 
 export const clientMessageSchema = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("INIT"),
     id: requestIdSchema,
     payload: z.strictObject({
-      version: z.string().max(16).describe("1.0; another major version is refused with INIT_FAILED"),
+      version: z.string().max(16).default(wsProtocolVersion)
+        .describe("Another major version is refused with INIT_FAILED"),
       client: z.string().max(128).optional().describe("Name and version, for the log"),
       feed: z.boolean().default(true).describe("Whether the events of the feed are sent"),
-      feedAfter: z.string().max(64).optional().describe("Resume the feed after this event's id"),
-    }),
+      feedAfter: z.string().max(64).optional()
+        .describe("Resume the feed after the event with this id, or from the place that a READY named"),
+    }).prefault({}),
   }),
   z.strictObject({ type: z.literal("PING"), id: requestIdSchema, payload: none }),
   z.strictObject({
@@ -95,11 +105,13 @@ export const serverMessageSchema = z.discriminatedUnion("type", [
     type: z.literal("READY"),
     id: requestIdSchema,
     payload: z.strictObject({
-      version: z.literal(wsProtocolVersion),
+      version: z.string().max(16).regex(versionOne, "must be a version 1.x"),
       airlock: z.string(),
       uptimeMs: z.number(),
       messageBytesMax: nat.describe("In UTF-8; larger messages are refused"),
-      requestsMax: nat.describe("Requests under way at once on one connection"),
+      requestsMax: nat.describe("Requests under way at once on one connection; a CANCEL of one is none"),
+      feed: z.string().nullable()
+        .describe("Where the feed begins, for `feedAfter` until an event came; null: it is not sent"),
     }),
   }),
   z.strictObject({

@@ -3,7 +3,7 @@
  *
  * Each job is inserted, claimed and completed, with input, output and the two rows of events that the kernel writes:
  * its columns, its indexes, its texts. The statements say which job and which columns, nothing is read, parsed or
- * checked, and nobody is told. As many transactions as the kernel was seen to make, each synced.
+ * checked, and nobody is told. Each transaction is synced.
  *
  * @module
  */

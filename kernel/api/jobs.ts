@@ -153,7 +153,10 @@ function registerReads(app: Api, kernel: ApiKernel, reads: ReadSlots): void {
       security: [{ bearer: [] }],
       middleware: [viewer, holdSlot(reads)] as const,
       request: { query: listQuery },
-      responses: { 200: json("Jobs", listSchema(job)), ...tokenProblems("INPUT_INVALID", "QUEUE_FULL") },
+      responses: {
+        200: json("Jobs", listSchema(job)),
+        ...tokenProblems("INPUT_INVALID", "JOB_NOT_FOUND", "QUEUE_FULL"),
+      },
     }),
     (c) => c.json(kernel.jobs.list(c.req.valid("query"), readerOf(c.get("caller"))), 200),
   );

@@ -12,6 +12,7 @@ import type { MiddlewareHandler } from "hono";
 import { isJson } from "../../schemas/is_json.ts";
 import { ProblemError } from "../../schemas/problem.ts";
 import type { ApiEnv, ApiKernel } from "./context.ts";
+import { withPlainHost } from "./request_path.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -84,7 +85,8 @@ export function acceptJsonBody(
       throw new ProblemError("MALFORMED_JSON", "Cannot parse the body as JSON: it is empty");
     }
     if (bytes.length > 0) checkJsonBytes(bytes);
-    c.req.raw = new Request(raw.url, { method: raw.method, headers: raw.headers, body: bytes });
+    const { method, headers } = raw;
+    c.req.raw = new Request(withPlainHost(raw.url), { method, headers, body: bytes });
     await next();
   };
 }

@@ -153,3 +153,21 @@ Deno.test("serveApi() answers BODY_TIMEOUT to a client that stops sending", asyn
   await server.shutdown();
   await server.finished;
 });
+
+Deno.test("serveApi() takes a body whatever the Host is", async () => {
+  const server = serveApi({
+    ...{ kernel: createTestingKernel(), host: "127.0.0.1", port: 0, swaggerUiFolder: "/nowhere" },
+  });
+  for (const host of ["[", ":", "%00", "x@y", "a/b", "[::1]:99999"]) {
+    using client = await Deno.connect({ hostname: "127.0.0.1", port: server.port });
+    await client.write(new TextEncoder().encode(
+      `POST /v1/plugins/hello/stop HTTP/1.1\r\nhost: ${host}\r\nconnection: close\r\n` +
+        `authorization: ${bearer("operator").authorization}\r\ncontent-length: 0\r\n\r\n`,
+    ));
+    const buffer = new Uint8Array(4_096);
+    const answer = new TextDecoder().decode(buffer.subarray(0, await client.read(buffer) ?? 0));
+    assert.match(answer, /^HTTP\/1\.1 (?:200|400|404) /, host);
+  }
+  await server.shutdown();
+  await server.finished;
+});

@@ -96,3 +96,10 @@ Deno.test("registerOpenApi() documents Airlock-Checkpoint on every answer to a w
   }
   assert.ok(writes >= 16, `${writes} writes`);
 });
+
+Deno.test("registerOpenApi() lets null into enumerations that may be null, and leaves no flags behind a pattern", async () => {
+  const { components: { schemas } } = await readDocument();
+  assert.deepEqual(schemas.Job.properties.waitingFor.enum, ["time", "jobs", "key", "turn", null]);
+  assert.deepEqual(schemas.LogLine.properties.code.enum, ["LIMIT_LOG", null]);
+  assert.equal(schemas.TokenRequest.properties.name.pattern, "^[^\\p{C}]+$");
+});

@@ -14,3 +14,9 @@ export function requestPath(url: string): string {
   const query = url.indexOf("?", start);
   return query === -1 ? url.slice(start) : url.slice(start, query);
 }
+
+/** The same request at an address that can be parsed, for a `Request` that is made of it. */
+export function withPlainHost(url: string): string {
+  const start = url.indexOf("/", url.indexOf("://") + 3);
+  return `http://localhost${start === -1 ? "/" : url.slice(start)}`;
+}

@@ -1,5 +1,5 @@
 import { equal } from "node:assert/strict";
-import { requestPath } from "./request_path.ts";
+import { requestPath, withPlainHost } from "./request_path.ts";
 
 Deno.test("requestPath() takes the path as it was sent, whatever the host", () => {
   for (
@@ -14,4 +14,10 @@ Deno.test("requestPath() takes the path as it was sent, whatever the host", () =
   ) {
     equal(requestPath(url), path);
   }
+});
+
+Deno.test("withPlainHost() keeps path and query, whatever the host", () => {
+  equal(withPlainHost("http://[/v1/jobs/1/retry?a=/b"), "http://localhost/v1/jobs/1/retry?a=/b");
+  equal(withPlainHost("http://:/"), "http://localhost/");
+  equal(withPlainHost("http://%00"), "http://localhost/");
 });

@@ -65,12 +65,6 @@ export function askedOf(request: JobRequest, actor: string, schedule: string | n
 /** Throws ProblemError QUEUE_FULL, JOB_NOT_FOUND, CONFLICT or INPUT_INVALID, before anything is written. */
 export function acceptJobs(asked: readonly Asked[], deps: AcceptDeps): Accepted[] {
   const { queue, waitingMax } = deps;
-  if (queue.waiting + asked.length > waitingMax) {
-    const state = `${queue.waiting} wait already`;
-    throw new ProblemError("QUEUE_FULL", `Cannot accept ${asked.length} jobs: ${state}`, {
-      retryAfterMs: 1_000,
-    });
-  }
   const nowMs = deps.nowMs();
   const keys = new Set<string>();
   const plans = asked.map((one, at) => {
@@ -79,6 +73,11 @@ export function acceptJobs(asked: readonly Asked[], deps: AcceptDeps): Accepted[
     if (key !== null) keys.add(key);
     return planOf(one, nowMs, deps);
   });
+  const fresh = plans.filter((plan) => !("repeated" in plan)).length;
+  if (fresh > 0 && queue.waiting + fresh > waitingMax) {
+    const state = `${queue.waiting} wait already`;
+    throw new ProblemError("QUEUE_FULL", `Cannot accept ${fresh} jobs: ${state}`, { retryAfterMs: 1_000 });
+  }
   return plans.map((plan, at) => {
     if ("repeated" in plan) return { row: plan.repeated, isRepeated: true };
     const { input } = asked[at] ?? { input: new Uint8Array() };

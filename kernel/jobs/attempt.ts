@@ -14,7 +14,14 @@ export interface AttemptDeps {
   readonly events: Pick<JobEvents, "stage" | "stageLog" | "flushed">;
   readonly router: { invoke(call: Call): Promise<CallResult> };
   nowMs(): number;
+  /** A clock that only runs forward. */
+  monotonicMs(): number;
+  /** The job has come further; not as often as it says so. */
+  progressed(row: JobRow): void;
 }
+
+/** Between two tellings of one attempt's progress to everybody. */
+const progressIntervalMs = 500;
 
 /** What an attempt came to. */
 export type AttemptEnd = { readonly result: CallResult } | { readonly problem: ProblemError };
@@ -26,6 +33,7 @@ export class Attempt {
   #overflow: ProblemError | undefined;
   /** Its job is another's: nothing that it says counts any more. */
   #isLost = false;
+  #progressToldMs = -Infinity;
   readonly #stop = new AbortController();
 
   constructor(
@@ -70,6 +78,10 @@ export class Attempt {
           log: (level, text) => this.#log(level, text),
         },
         onAccepted: () => {
+          // The next attempt may be under way already: the plugin must not see the input twice for one of them.
+          if (this.#isLost) {
+            throw new ProblemError("CANCELLED", `Cannot run job "${id}": its lease has ended`);
+          }
           this.#hasBegun = true;
         },
       });
@@ -99,6 +111,10 @@ export class Attempt {
     this.progress = fraction;
     this.note = note;
     this.deps.events.stage(this.row.seq, "JOB_PROGRESS", JSON.stringify({ fraction, note }));
+    const nowMs = this.deps.monotonicMs();
+    if (nowMs - this.#progressToldMs < progressIntervalMs) return;
+    this.#progressToldMs = nowMs;
+    this.deps.progressed({ ...this.row, progress: fraction });
   }
 
   #log(level: "debug" | "info" | "warn" | "error", text: string): void {

@@ -77,6 +77,7 @@ export interface JobsParts {
 /** Longest time between two looks at what waits for the time; a clock that was set makes a shorter one wrong. */
 const lookMsMax = 60_000;
 const sweepIntervalMs = 60_000;
+const sweepIntervalMsMin = 500;
 const changesMax = 100_000;
 const tailBytesMax = 33_554_432;
 
@@ -124,7 +125,8 @@ class JobsEngine implements JobsParts {
     const dispatcher = new Dispatcher({
       ...{ table, queue, lanes, group, events, config, router: deps.router, life: deps.life },
       ...{ nowMs, monotonicMs: () => clock.nowMs(), random: deps.random, track, warn: deps.warn },
-      pipelineBegan: ({ seq }) => queue.touchParent(seq),
+      progressed: (row) => this.#publish("JOB_PROGRESS", row),
+      pipelineBegan: (row) => this.#pipelines.began(row),
     });
     this.#schedules = createSchedules(deps, queue, group);
     const [teller, schedules] = [this.#teller, this.#schedules];
@@ -144,13 +146,15 @@ class JobsEngine implements JobsParts {
     for (const { type, row } of queue.takeChanges().events) this.#publish(type, row);
     await tellOwed({ table, teller: this.#teller, traces });
     await this.#group.run(() => {
-      for (const row of adopted) {
-        queue.touchParent(queue.adopt(row, this.#dispatcher.leasePipeline(row)).seq);
+      for (const seq of adopted) {
+        queue.adopt(seq, (row) => this.#dispatcher.leasePipeline(row));
+        queue.touchParent(seq);
       }
     });
     await this.#schedules.start();
     this.#every("leases", config.leaseMs, () => this.#dispatcher.expireLeases());
-    this.#every("retention", sweepIntervalMs, () => track(this.#deleteOld({ table, events, config, nowMs })));
+    const sweepMs = Math.min(sweepIntervalMs, Math.max(sweepIntervalMsMin, config.retentionMs));
+    this.#every("retention", sweepMs, () => track(this.#deleteOld({ table, events, config, nowMs })));
   }
 
   pluginChanged(plugin: string): void {
@@ -167,6 +171,7 @@ class JobsEngine implements JobsParts {
   async settled(): Promise<void> {
     await this.#schedules.close();
     await this.#dispatcher.settled();
+    await this.#group.close();
     await this.#teller.settled();
     this.close();
     this.#events.close();

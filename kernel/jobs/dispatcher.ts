@@ -18,7 +18,7 @@ import { Attempt, type AttemptDeps, type AttemptEnd } from "./attempt.ts";
 import { comesBefore, type Lane, type Lanes } from "./lanes.ts";
 import { acquireLease, isExpired, type Lease, LeaseLostError } from "./lease.ts";
 import type { Queue } from "./queue.ts";
-import { decideRetry, isWorthWaiting } from "./retry_policy.ts";
+import { decideRetry, isInterruption, isWorthWaiting } from "./retry_policy.ts";
 import type { WriteGroup } from "./write_group.ts";
 
 export interface DispatcherDeps extends AttemptDeps {
@@ -30,8 +30,6 @@ export interface DispatcherDeps extends AttemptDeps {
   /** Of the kernel. */
   readonly life: string;
   readonly config: Config["jobs"];
-  /** A clock that only runs forward. */
-  monotonicMs(): number;
   random(): number;
   track(work: Promise<unknown>): void;
   warn(message: string): void;
@@ -146,9 +144,13 @@ export class Dispatcher {
       if (!(error instanceof ProblemError)) throw error;
       // What no waiting mends is told to each job, when it is taken.
       if (!isWorthWaiting(error.code)) return true;
-      lane.heldUntilMs = nowMs + Math.max(config.pauseMs, error.options.retryAfterMs ?? 0);
+      lane.heldUntilMs = nowMs + this.#pauseMs(error);
       return false;
     }
+  }
+
+  #pauseMs({ options }: ProblemError): number {
+    return Math.max(this.deps.config.pauseMs, options.retryAfterMs ?? 0);
   }
 
   #take({ plugin, action }: Lane, { seq, concurrencyKey, concurrencyMax }: Head): void {
@@ -196,7 +198,9 @@ export class Dispatcher {
         const held = this.deps.queue.held(seq, attempt.lease);
         if (this.#attempts.get(seq) === attempt) this.#attempts.delete(seq);
         const row = { ...held, progress: attempt.progress, note: attempt.note };
-        if ("result" in end) this.#complete(row, end.result);
+        // What an action returns that was told to stop is what it had by then.
+        if (row.cancelRequested) this.deps.queue.cancel(row);
+        else if ("result" in end) this.#complete(row, end.result);
         else this.#fail(attempt, row, end.problem);
       });
     } catch (error) {
@@ -211,9 +215,10 @@ export class Dispatcher {
 
   #fail({ hasBegun, policy }: Attempt, row: JobRow, problem: ProblemError): void {
     const { queue, config } = this.deps;
-    if (row.cancelRequested) return void queue.cancel(row);
-    const { code } = problem;
-    const message = clip(problem.message);
+    // Whatever the end of Airlock looks like from inside a call, the job is told the same as after a crash.
+    const isCut = this.#isDraining && hasBegun && isInterruption(problem.code);
+    const code = isCut ? "JOB_INTERRUPTED" : problem.code;
+    const message = clip(isCut ? `Cannot run job "${row.id}": Airlock ended under it` : problem.message);
     const { isIdempotent, failures, interruptions } = row;
     const decision = decideRetry({ code, hasBegun, isIdempotent, failures, interruptions }, {
       policy,
@@ -223,7 +228,9 @@ export class Dispatcher {
     });
     switch (decision.next) {
       case "release":
-        return void queue.giveBack(row);
+        queue.giveBack(row);
+        // What refused it now would refuse it again at once, as fast as the disk can write that.
+        return this.deps.lanes.hold(row, this.deps.monotonicMs() + this.#pauseMs(problem));
       case "again": {
         // What the end of Airlock cuts short is made again by its next life, as if nothing had been.
         const isHandedOver = this.#isDraining && decision.cost === "interruption";

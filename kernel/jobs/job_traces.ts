@@ -16,8 +16,10 @@ export class JobTraces {
   /** Requests of calls that were accepted since the last start; those of jobs are `<job>-<attempt>`. */
   readonly #begun = new Set<string>();
   readonly #enqueued = new Set<unknown>();
-  /** For each job that ended, after which attempts. */
-  readonly #ended = new Map<unknown, Set<unknown>>();
+  /** For each job that ended, after which attempts, and where that stands. */
+  readonly #ended = new Map<unknown, Map<unknown, number>>();
+  /** Where it stands that a job was last redriven. */
+  readonly #redriven = new Map<unknown, number>();
   /** The records reach back to the last start. */
   #isWhole = false;
   #isFirst = true;
@@ -40,11 +42,10 @@ export class JobTraces {
       case "job.completed":
       case "job.failed":
       case "job.cancelled":
-        this.#ended.getOrInsertComputed(job, () => new Set()).add(attempt);
+        this.#ended.getOrInsertComputed(job, () => new Map()).set(attempt, seq);
         return;
       case "job.ordered":
-        // Redriven: it may end once more with the same number of attempts.
-        if (verb === "retry") this.#ended.delete(job);
+        if (verb === "retry") this.#redriven.set(job, seq);
     }
   }
 
@@ -53,7 +54,11 @@ export class JobTraces {
     return !this.#isWhole || this.#begun.has(`${id}-${attempt}`);
   }
 
-  isTold({ id, attempt }: Pick<JobRow, "id" | "attempt">, entry: Entry): boolean {
-    return entry === "enqueued" ? this.#enqueued.has(id) : this.#ended.get(id)?.has(attempt) === true;
+  /** `parent`: id of its pipeline. */
+  isTold({ id, attempt }: Pick<JobRow, "id" | "attempt">, entry: Entry, parent?: string): boolean {
+    if (entry === "enqueued") return this.#enqueued.has(id);
+    // Redriven, also with its pipeline, it may end once more with the same number of attempts.
+    const since = Math.max(this.#redriven.get(id) ?? -1, this.#redriven.get(parent) ?? -1);
+    return (this.#ended.get(id)?.get(attempt) ?? -1) > since;
   }
 }

@@ -51,12 +51,16 @@ export function viewJob(row: JobRow, table: Relations): JobView {
   };
 }
 
-/** The same for one who may not read what is in it: no text of a plugin's or of its caller's. */
+/**
+ * The same for one who may not read what is in it: no text of a plugin's or of its caller's, and no hash, from which
+ * whoever can guess a short one would know that the guess is right.
+ */
 export function withoutContents(view: JobView): JobView {
   const error = view.error === null
     ? null
     : { code: view.error.code, message: problemTable[view.error.code][1] };
-  return { ...view, output: null, note: null, error, idempotencyKey: null };
+  const hashes = { inputSha256: "", outputSha256: null, planSha256: null };
+  return { ...view, output: null, note: null, error, idempotencyKey: null, step: null, ...hashes };
 }
 
 /** What the feed says of it. */

@@ -16,9 +16,10 @@ import type {
 } from "../../schemas/job.ts";
 import type { PipelineRequest } from "../../schemas/pipeline.ts";
 import { ProblemError } from "../../schemas/problem.ts";
+import type { Clock } from "../../sandbox/clock.ts";
 import type { EventCursor } from "../bus/event_cursor.ts";
 import type { Ledger } from "../ledger/ledger.ts";
-import type { JobRow } from "../store/job_row.ts";
+import { type JobRow, untoldEnded } from "../store/job_row.ts";
 import type { JobsStore } from "../store/jobs_store.ts";
 import type { JobsTable } from "../store/jobs_table.ts";
 import { acceptJobs, type Asked, askedOf } from "./accept_jobs.ts";
@@ -32,7 +33,7 @@ import { storedPlan } from "./pipelines.ts";
 import type { Queue } from "./queue.ts";
 import type { Schedules } from "./schedules.ts";
 import type { Teller } from "./teller.ts";
-import { isOver } from "./transition.ts";
+import { isLost, isOver } from "./transition.ts";
 import type { WriteGroup } from "./write_group.ts";
 export interface JobsServiceDeps {
   readonly config: Config["jobs"];
@@ -46,6 +47,7 @@ export interface JobsServiceDeps {
   readonly group: Pick<WriteGroup, "run">;
   readonly dispatcher: Pick<Dispatcher, "saidBy">;
   readonly schedules: Pick<Schedules, "create" | "list" | "delete">;
+  readonly clock: Clock;
   nameOf(plugin: string): string;
   newId(): string;
   nowMs(): number;
@@ -108,14 +110,18 @@ export class JobsService implements Jobs {
   }
 
   async cancel(id: string, actor: string, reader: Reader): Promise<Recorded<JobView>> {
-    const { queue, group, config } = this.deps;
+    const { queue, group, config, clock } = this.deps;
     const { seq, state } = this.#mayChange(id, reader);
     if (!isOver(state)) {
       await this.#order(this.#find(id), "cancel", actor);
-      const ended = this.#waiting.getOrInsertComputed(seq, () => Promise.withResolvers<void>());
       await group.run(() => void queue.requestCancel(this.#find(id)));
-      if (!isOver(this.#find(id).state)) await withinMs(config.cancelGraceMs + cancelSlackMs, ended.promise);
-      this.#waiting.delete(seq);
+      if (!isOver(this.#find(id).state)) {
+        const ended = this.#waiting.getOrInsertComputed(seq, () => Promise.withResolvers<void>());
+        const { promise: over, resolve } = Promise.withResolvers<void>();
+        const cancelTimer = clock.setTimer(resolve, config.cancelGraceMs + cancelSlackMs);
+        await Promise.race([ended.promise, over]);
+        cancelTimer();
+      }
       await this.#told(seq);
     }
     return { value: this.#view(this.#find(id), reader), checkpoint: this.deps.ledger.checkpointBase64() };
@@ -124,6 +130,7 @@ export class JobsService implements Jobs {
   async retry(id: string, actor: string, reader: Reader): Promise<Recorded<JobView>> {
     const row = this.#mayChange(id, reader);
     checkRedrivable(row);
+    await this.#settleEnds([row.seq]);
     const { checkpoint } = await this.#order(row, "retry", actor);
     await this.#redrive([row.seq]);
     return { value: this.#view(this.#find(id), reader), checkpoint };
@@ -131,6 +138,7 @@ export class JobsService implements Jobs {
 
   async redrive({ limit, ...filter }: Redrive, actor: string): Promise<Recorded<{ jobs: string[] }>> {
     const rows = this.deps.table.failed(filter, limit);
+    await this.#settleEnds(rows.map(({ seq }) => seq));
     await Promise.all(rows.map((row) => this.#order(row, "retry", actor)));
     const jobs = await this.#redrive(rows.map(({ seq }) => seq));
     return { value: { jobs }, checkpoint: this.deps.ledger.checkpointBase64() };
@@ -182,23 +190,29 @@ export class JobsService implements Jobs {
     return await this.deps.ledger.append({ type: "job.ordered", actor, plugin, data: { job: row.id, verb } });
   }
 
-  /** Ids of those that are pending again. Another may have redriven some meanwhile. */
-  async #redrive(seqs: readonly number[]): Promise<string[]> {
-    const { table, queue, group, teller } = this.deps;
-    const families = seqs.map((seq) => [seq, ...this.#lostChildren(seq)]);
+  /** The entries of their ends, and of what is below them, are in the ledger, and the rows say so, on disk. */
+  async #settleEnds(seqs: readonly number[]): Promise<void> {
+    const { table, group, teller } = this.deps;
+    const lost = seqs.flatMap((seq) => [seq, ...this.#lostChildren(seq)]);
+    await Promise.all(lost.map((seq) => this.#told(seq)));
     // A mark that comes late would say of the next end that it was told.
-    await Promise.all(families.flat().map((seq) => this.#told(seq)));
     teller.flush();
+    await group.run(() => {
+      for (const seq of lost) {
+        if (teller.pending(seq, "ended") === undefined) table.clearUntold(seq, untoldEnded);
+      }
+    });
+  }
+
+  /** Ids of those that are pending again. Another may have redriven some meanwhile, and they may have ended again. */
+  async #redrive(seqs: readonly number[]): Promise<string[]> {
+    const { table, queue, group } = this.deps;
     return await group.run(() => {
       const ids: string[] = [];
-      for (const [seq, ...children] of families) {
-        const row = seq === undefined ? undefined : table.get(seq);
-        if (row === undefined || !isRedrivable(row)) continue;
-        ids.push(queue.redrive(row).id);
-        for (const child of children) {
-          const lost = table.get(child);
-          if (lost !== undefined && isLost(lost)) queue.redrive(lost);
-        }
+      for (const seq of seqs) {
+        const row = table.get(seq);
+        const isSettled = row !== undefined && (row.untold & untoldEnded) === 0;
+        if (isSettled && isRedrivable(row)) ids.push(queue.redrive(row).id);
       }
       return ids;
     });
@@ -210,7 +224,7 @@ export class JobsService implements Jobs {
       const children = this.deps.table.children(seq, after, childrenPage);
       for (const child of children) {
         after = child.step ?? "";
-        if (isLost(child)) lost.push(child.seq);
+        if (isLost(child.state)) lost.push(child.seq);
       }
       if (children.length < childrenPage) return lost;
     }
@@ -257,18 +271,10 @@ export class JobsService implements Jobs {
   }
 }
 
-const isLost = ({ state }: JobRow) => state === "failed" || state === "cancelled";
-const isRedrivable = (row: JobRow) => isLost(row) && row.parent === null;
+const isRedrivable = (row: JobRow) => isLost(row.state) && row.parent === null;
 
 function checkRedrivable(row: JobRow): void {
   if (isRedrivable(row)) return;
   const state = row.parent === null ? `it is ${row.state}` : "it is a part of a pipeline; try that again";
   throw new ProblemError("CONFLICT", `Cannot try job "${row.id}" again: ${state}`);
-}
-
-async function withinMs(ms: number, work: Promise<void>): Promise<void> {
-  const { promise: over, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, ms);
-  await Promise.race([work, over]);
-  clearTimeout(timer);
 }

@@ -93,6 +93,11 @@ export class Lanes {
     return lane.head;
   }
 
+  /** No job of the lane is claimed before this. */
+  hold(name: LaneName, untilMs: number): void {
+    this.#lane(name).heldUntilMs = untilMs;
+  }
+
   /** The plugin may take calls again. */
   unhold(plugin: string): void {
     for (const lane of this.#lanes.values()) {

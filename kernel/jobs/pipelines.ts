@@ -16,6 +16,7 @@ import type { JobEvents } from "./job_events.ts";
 import { compilePlan } from "./pipeline/compile_plan.ts";
 import { type NextSteps, type PipelineLimits, PipelineRun } from "./pipeline/pipeline_run.ts";
 import type { Queue } from "./queue.ts";
+import { isLost } from "./transition.ts";
 
 export interface PipelinesDeps {
   readonly table: JobsTable;
@@ -34,6 +35,15 @@ export class Pipelines {
   readonly #runs = new Map<number, PipelineRun>();
 
   constructor(private readonly deps: PipelinesDeps) {}
+
+  /** It was claimed: what is lost of its jobs is tried again, and then the rest. */
+  began(row: JobRow): void {
+    const { queue } = this.deps;
+    this.#eachChild(row, (child) => {
+      if (isLost(child.state)) queue.redrive(child);
+    });
+    queue.touchParent(row.seq);
+  }
 
   /**
    * Does what follows from the ends of jobs, inside a transaction. True: there is more, for the next one, so that no
@@ -63,6 +73,11 @@ export class Pipelines {
       return false;
     }
     const next = this.#next(row, ended);
+    if (next instanceof ProblemError) {
+      this.#eachChild(row, (child) => void queue.requestCancel(child));
+      queue.fail(row, next.code, next.message);
+      return false;
+    }
     for (const { step, message } of next.faults) this.#log(row, `${step}: ${message}`);
     this.#enqueue(row, next);
     for (const key of next.cancel) {
@@ -80,10 +95,16 @@ export class Pipelines {
     return false;
   }
 
-  #next(row: JobRow, ended: readonly JobRow[]): NextSteps {
+  /** A ProblemError where what is stored is no plan any more: that must not keep the kernel from starting. */
+  #next(row: JobRow, ended: readonly JobRow[]): NextSteps | ProblemError {
     let run = this.#runs.get(row.seq);
     if (run === undefined) {
-      run = this.#restore(row);
+      try {
+        run = this.#restore(row);
+      } catch (error) {
+        if (error instanceof ProblemError) return error;
+        throw error;
+      }
       this.#runs.set(row.seq, run);
     } else {
       for (const { step, state, errorCode } of ended) {
@@ -109,13 +130,18 @@ export class Pipelines {
       },
       limits,
     });
+    this.#eachChild(row, ({ step, state, errorCode }) => {
+      run.set(step ?? "", { state, code: errorCode ?? undefined });
+    });
+    return run;
+  }
+
+  #eachChild({ seq }: JobRow, work: (child: JobRow) => void): void {
     for (let after = "";;) {
-      const children = table.children(row.seq, after, childrenPage);
-      for (const { step, state, errorCode } of children) {
-        after = step ?? "";
-        run.set(after, { state, code: errorCode ?? undefined });
-      }
-      if (children.length < childrenPage) return run;
+      const children = this.deps.table.children(seq, after, childrenPage);
+      for (const child of children) work(child);
+      after = children.at(-1)?.step ?? "";
+      if (children.length < childrenPage) return;
     }
   }
 
@@ -140,17 +166,12 @@ export class Pipelines {
   }
 
   #cancel(row: JobRow): void {
-    const { table, queue } = this.deps;
+    const { queue } = this.deps;
     let isLive = false;
-    for (let after = "";;) {
-      const children = table.children(row.seq, after, childrenPage);
-      for (const child of children) {
-        after = child.step ?? "";
-        const { state } = queue.requestCancel(child);
-        isLive ||= state === "running";
-      }
-      if (children.length < childrenPage) break;
-    }
+    this.#eachChild(row, (child) => {
+      const { state } = queue.requestCancel(child);
+      isLive ||= state === "running";
+    });
     if (isLive) return;
     this.#runs.delete(row.seq);
     queue.cancel(row);

@@ -15,8 +15,8 @@ import { type JobRow, type NewJobRow, untoldEnded, untoldEnqueued } from "../sto
 import type { JobsTable } from "../store/jobs_table.ts";
 import { jsonWithOutput, viewJob } from "./job_view.ts";
 import type { Lanes } from "./lanes.ts";
-import { checkLeaseHeld, type Lease } from "./lease.ts";
-import { isOver, transition } from "./transition.ts";
+import { checkLeaseHeld, type Lease, LeaseLostError } from "./lease.ts";
+import { isLost, isOver, transition } from "./transition.ts";
 
 export interface QueueDeps {
   readonly table: JobsTable;
@@ -116,7 +116,7 @@ export class Queue {
     this.#waiting++;
     this.#enter(row);
     this.#stage("JOB_QUEUED", row, "null", true);
-    const lost = dependsOn.find(({ state }) => state === "failed" || state === "cancelled");
+    const lost = dependsOn.find(({ state }) => isLost(state));
     return lost === undefined ? row : this.#failDependent(row, lost.id);
   }
 
@@ -138,22 +138,26 @@ export class Queue {
     this.#waiting--;
     this.#leave(row);
     this.deps.lanes.began(row, row.concurrencyKey);
-    this.#save(next);
+    this.#save(next, row);
     this.#stage("JOB_STARTED", next);
+    this.#unpark(row);
     return next;
   }
 
   /** A running pipeline of a life before this one is taken over. */
-  adopt(row: JobRow, lease: Lease): JobRow {
+  adopt(seq: number, leaseOf: (row: JobRow) => Lease): JobRow {
+    const row = this.#get(seq);
+    const lease = leaseOf(row);
     const next = { ...row, leaseToken: lease.token, leaseLife: lease.life };
     this.deps.lanes.began(row, row.concurrencyKey);
-    this.#save(next);
+    this.#save(next, row);
     return next;
   }
 
   /** Throws LeaseLostError unless `lease` holds it. */
   held(seq: number, lease: Lease): JobRow {
-    const row = this.#get(seq);
+    const row = this.deps.table.get(seq);
+    if (row === undefined) throw new LeaseLostError(`Cannot settle job "${lease.jobId}": it was deleted`);
     checkLeaseHeld(row, lease);
     return row;
   }
@@ -165,7 +169,7 @@ export class Queue {
       errorMessage: null,
       outputSha256,
     });
-    this.#save(next, output);
+    this.#save(next, row, output);
     this.#stage("JOB_COMPLETED", next, output.length <= outputCharsInEvent ? decoder.decode(output) : "null");
     this.#release(row);
     this.#followEnd(next);
@@ -178,7 +182,7 @@ export class Queue {
       errorMessage: message,
       failures: row.failures + Number(row.state === "running"),
     });
-    this.#save(next);
+    this.#save(next, row);
     this.#stage("JOB_FAILED", next);
     this.#release(row);
     this.#followEnd(next);
@@ -187,7 +191,7 @@ export class Queue {
 
   cancel(row: JobRow): JobRow {
     const next = this.#ended(row, "cancel", { cancelRequested: true });
-    this.#save(next);
+    this.#save(next, row);
     this.#stage("JOB_CANCELLED", next);
     this.#release(row);
     this.#followEnd(next);
@@ -203,6 +207,8 @@ export class Queue {
     return this.#back(row, "again", delayMs, {
       errorCode: problem.code,
       errorMessage: problem.message,
+      // It has begun: its time cannot be over any more.
+      expiresAtMs: null,
       failures: row.failures + Number(cost === "failure"),
       interruptions: row.interruptions + Number(cost === "interruption"),
     });
@@ -218,7 +224,7 @@ export class Queue {
     if (isOver(row.state) || row.cancelRequested) return row;
     if (row.state === "pending") return this.cancel(row);
     const next = { ...row, cancelRequested: true };
-    this.#save(next);
+    this.#save(next, row);
     if (row.kind === "pipeline") this.touchParent(row.seq);
     else this.#changes.cancelled.push(row.seq);
     return next;
@@ -226,7 +232,8 @@ export class Queue {
 
   redrive(row: JobRow): JobRow {
     const { table } = this.deps;
-    const isBlocked = table.dependencies(row.seq).some(({ state }) => state !== "completed");
+    const dependencies = table.dependencies(row.seq);
+    const isBlocked = dependencies.some(({ state }) => state !== "completed");
     const next: JobRow = {
       ...row,
       state: transition(row.state, "redrive"),
@@ -235,10 +242,11 @@ export class Queue {
       ...{ cancelRequested: false, progress: 0, note: null, endedAtMs: null },
     };
     this.#waiting++;
-    this.#save(next);
+    this.#save(next, row);
     this.#enter(next);
     this.#stage("JOB_QUEUED", next);
-    return next;
+    const lost = dependencies.find(({ state }) => isLost(state));
+    return lost === undefined ? next : this.#failDependent(next, lost.id);
   }
 
   /** Moves those whose time has come into line, and ends those whose time is over. True if there may be more. */
@@ -271,7 +279,7 @@ export class Queue {
       wait: delayMs === 0 ? "turn" : "time",
       ...{ dueAtMs, leaseLife: null, isIdempotent: false },
     };
-    this.#save(next);
+    this.#save(next, row);
     this.#waiting++;
     this.#release(row);
     this.#enter(next);
@@ -294,13 +302,23 @@ export class Queue {
   #release(row: JobRow): void {
     if (row.state === "pending") {
       this.#waiting--;
-      return this.#leave(row);
-    }
-    this.deps.lanes.ended(row, row.concurrencyKey);
-    const { plugin, action, concurrencyKey } = row;
+      this.#leave(row);
+    } else this.deps.lanes.ended(row, row.concurrencyKey);
+    this.#unpark(row);
+  }
+
+  /**
+   * A job with this key runs, or neither runs nor waits any more: the first that is parked goes back into line if it
+   * has room. So whenever one is parked, another with its key runs or is in line, and will come by here.
+   */
+  #unpark({ plugin, action, concurrencyKey }: JobRow): void {
+    const { table, lanes } = this.deps;
     if (plugin === null || action === null || concurrencyKey === null) return;
-    const next = this.deps.table.headOfKey(plugin, action, concurrencyKey);
-    if (next !== undefined) this.#await(this.#get(next), "turn");
+    const next = table.headOfKey(plugin, action, concurrencyKey);
+    if (next === undefined) return;
+    const row = this.#get(next);
+    const running = lanes.runningOfKey(row, concurrencyKey);
+    if (running < (row.concurrencyMax ?? 1)) this.#await(row, "turn");
   }
 
   #followEnd(row: JobRow): void {
@@ -331,7 +349,7 @@ export class Queue {
       errorCode: "DEPENDENCY_FAILED",
       errorMessage: `Cannot run job "${row.id}": job "${lostId}", which it depends on, did not complete`,
     });
-    this.#save(next);
+    this.#save(next, row);
     this.#stage("JOB_FAILED", next);
     this.#release(row);
     if (next.parent !== null) this.touchParent(next.parent, next);
@@ -347,7 +365,7 @@ export class Queue {
   #await(row: JobRow, wait: JobWait): void {
     const next = { ...row, wait };
     this.#leave(row);
-    this.#save(next);
+    this.#save(next, row);
     this.#enter(next);
   }
 
@@ -359,8 +377,8 @@ export class Queue {
     if (row.wait === "turn") this.deps.lanes.left(row);
   }
 
-  #save(row: JobRow, output?: Uint8Array): void {
-    this.deps.table.save(row, output);
+  #save(row: JobRow, before: JobRow, output?: Uint8Array): void {
+    this.deps.table.save(row, { before, output });
   }
 
   #stage(type: JobEventType, row: JobRow, output = "null", isNew = false): void {

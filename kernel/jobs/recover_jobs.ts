@@ -38,10 +38,10 @@ const rowsMax = 500;
 const eventsSkipped = 100_000_000;
 const interrupted = "JOB_INTERRUPTED";
 
-/** Gives the pipelines that go on. */
-export function recoverJobs(deps: RecoverDeps): JobRow[] {
+/** Gives the numbers of the pipelines that go on. */
+export function recoverJobs(deps: RecoverDeps): number[] {
   const { table, transact, events } = deps;
-  const pipelines: JobRow[] = [];
+  const pipelines: number[] = [];
   for (let after = 0;;) {
     const rows = table.running(after, rowsMax);
     const last = rows.at(-1);
@@ -51,7 +51,7 @@ export function recoverJobs(deps: RecoverDeps): JobRow[] {
       for (const row of rows) {
         events.skip(row.seq, eventsSkipped);
         if (row.kind === "pipeline") {
-          pipelines.push(row);
+          pipelines.push(row.seq);
           continue;
         }
         // What runs has a place in its lane; the queue takes it back.
@@ -95,9 +95,10 @@ export async function tellOwed(
     after = last.seq;
     const telling: Promise<unknown>[] = [];
     for (const row of rows) {
+      const parent = row.parent === null ? undefined : table.get(row.parent)?.id;
       for (const [bit, entry] of [[untoldEnqueued, "enqueued"], [untoldEnded, "ended"]] as const) {
         if ((row.untold & bit) === 0) continue;
-        if (traces.isTold(row, entry)) teller.marked(row.seq, entry);
+        if (traces.isTold(row, entry, parent)) teller.marked(row.seq, entry);
         else telling.push(teller.tell(row, entry));
       }
     }

@@ -48,6 +48,11 @@ export function isWorthWaiting(code: ProblemCode): boolean {
   return kinds[code] === "waits";
 }
 
+/** Whether `code` says nothing of the job: its plugin, its cell or Airlock went away. */
+export function isInterruption(code: ProblemCode): boolean {
+  return kinds[code] === "waits" || kinds[code] === "interrupted";
+}
+
 export interface FailedAttempt {
   readonly code: ProblemCode;
   /** The plugin may have seen the input. */
@@ -84,7 +89,7 @@ export function decideRetry(attempt: FailedAttempt, options: RetryOptions): Retr
     const delayMs = backoffMs(interruptions + 1, options);
     return { next: "again", delayMs, cost: "interruption" };
   }
-  const isSafe = kind === "said" || (isIdempotent && kind === "cut") || (!hasBegun && kind !== "final");
+  const isSafe = kind === "said" || (kind !== "final" && (isIdempotent || !hasBegun));
   const isNamed = policy.codes?.includes(code) ?? isSafe;
   if (!isNamed || failures + 1 >= policy.attempts) return { next: "fail" };
   return { next: "again", delayMs: backoffMs(failures + 1, options), cost: "failure" };

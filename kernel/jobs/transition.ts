@@ -35,3 +35,8 @@ export function transition(state: JobState, change: JobChange): JobState {
 export function isOver(state: JobState): state is "completed" | "failed" | "cancelled" {
   return state === "completed" || state === "failed" || state === "cancelled";
 }
+
+/** It ended otherwise than it was meant to: what waits for it is lost too, and it can be redriven. */
+export function isLost(state: JobState): boolean {
+  return state === "failed" || state === "cancelled";
+}

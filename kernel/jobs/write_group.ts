@@ -34,11 +34,15 @@ export class WriteGroup {
   #changes: Change[] = [];
   #isDeferred = false;
   #hasFailed = false;
+  #isClosed = false;
 
   constructor(private readonly deps: WriteGroupDeps) {}
 
   /** Resolves with what `work` returns when that is on disk. Rejects as `work` throws. */
   run<T>(work: () => T): Promise<T> {
+    if (this.#isClosed) {
+      return Promise.reject(new ProblemError("NOT_READY", "Cannot change jobs: Airlock is stopping"));
+    }
     if (this.#hasFailed || this.#changes.length >= this.deps.changesMax) {
       const state = this.#hasFailed
         ? "the jobs' file cannot be written"
@@ -54,14 +58,20 @@ export class WriteGroup {
 
   /** Has a group committed soon, be it only for what `conclude` finds. */
   poke(): void {
-    if (this.#isDeferred || this.#hasFailed) return;
+    if (this.#isDeferred || this.#hasFailed || this.#isClosed) return;
     this.#isDeferred = true;
     this.deps.defer(() => this.#commit());
   }
 
+  /** Commits what waits; nothing after that, for the file is about to be closed. */
+  async close(): Promise<void> {
+    await this.run(() => {});
+    this.#isClosed = true;
+  }
+
   #commit(): void {
     this.#isDeferred = false;
-    if (this.#hasFailed) return;
+    if (this.#hasFailed || this.#isClosed) return;
     const changes = this.#changes;
     this.#changes = [];
     let outcomes: (() => void)[];

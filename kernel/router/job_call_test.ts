@@ -220,7 +220,18 @@ Deno.test("Router.invoke() passes on what a call logs, which does not keep it fr
       ? Promise.reject(new ProblemError("PLUGIN_CRASHED", "Cannot call"))
       : Promise.resolve(json(1));
   });
-  await setup.invoke({ job, sink });
+  await setup.invoke({ sink });
   deepEqual(told, ["info attempt 1", "info attempt 2"]);
   deepEqual(setup.events, ["call.accepted", "call.retried", "call.completed"]);
+});
+
+Deno.test("Router.invoke() makes an attempt of a job once, for the job has others", async () => {
+  await using setup = await setUp({ actions });
+  let attempts = 0;
+  await setup.wake(() => {
+    attempts++;
+    return Promise.reject(new ProblemError("PLUGIN_CRASHED", "Cannot call"));
+  });
+  await rejects(setup.invoke({ job }), { code: "PLUGIN_CRASHED" });
+  deepEqual([attempts, setup.events], [1, ["call.accepted", "call.failed"]]);
 });

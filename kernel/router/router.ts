@@ -209,7 +209,9 @@ export class Router {
         output = await cell.cell.call({ ...attempted, wallMs: leftMs });
       } catch (error) {
         const problem = asProblem(error);
-        const isRetried = problem.code === "PLUGIN_CRASHED" && isIdempotent && attempt < attemptsMax &&
+        // A job has attempts of its own.
+        const isRetried = call.job === undefined && problem.code === "PLUGIN_CRASHED" && isIdempotent &&
+          attempt < attemptsMax &&
           !hasBegun() && !signal.aborted;
         const next = isRetried ? await this.#next(accepted, problem, untilMs) : undefined;
         if (next === undefined) return await this.#failed(accepted, problem);

@@ -50,7 +50,7 @@ export function createJobsList(db: DatabaseSync): (filter: JobsFilter) => JobsPa
     };
     narrow("parent = ?", parent);
     narrow("state = ?", state);
-    narrow("seq <= coalesce((SELECT max(seq) FROM jobs WHERE id < ?), 0)", after);
+    narrow("seq <= coalesce((SELECT seq FROM jobs WHERE id < ? ORDER BY id DESC LIMIT 1), 0)", after);
     const window = `FROM jobs WHERE ${conditions.join(" AND ")} ORDER BY seq DESC LIMIT ${rowsLookedAtMax}`;
     const chosen = plugin === undefined ? "" : "WHERE plugin = ?";
     const chosenValues = plugin === undefined ? [] : [plugin];

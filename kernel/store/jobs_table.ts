@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { DatabaseSync } from "node:sqlite";
+import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { z } from "zod";
 import { columnNames, type JobRow, type NewJobRow, parseJobRow, rowValues } from "./job_row.ts";
 
@@ -28,8 +28,11 @@ export interface LaneCount {
 export interface JobsTable {
   /** Gives the row its number. */
   insert(row: NewJobRow, input: Uint8Array): JobRow;
-  /** Writes what may change of a row; the output only where it is given. */
-  save(row: JobRow, output?: Uint8Array): void;
+  /**
+   * Writes what may change of a row; what is indexed only where it differs from `before`, which the row is on disk.
+   * The output only where it is given.
+   */
+  save(row: JobRow, given?: { before?: JobRow; output?: Uint8Array | undefined }): void;
   get(seq: number): JobRow | undefined;
   find(id: string): JobRow | undefined;
   findByKey(actor: string, key: string): JobRow | undefined;
@@ -61,7 +64,7 @@ export interface JobsTable {
   /** Ascending by step, above `after`. */
   children(parent: number, after: string, limit: number): JobRow[];
   child(parent: number, step: string): JobRow | undefined;
-  /** Jobs that ended before `beforeMs`, the oldest first; never one whose pipeline has not ended. */
+  /** Jobs that ended before `beforeMs`, the oldest first; never one whose pipeline is there: it may be redriven. */
   ended(beforeMs: number, limit: number): number[];
   countEnded(): number;
   delete(seq: number): void;
@@ -90,8 +93,10 @@ const fixed = new Set<string>([
   ...["input_sha256", "plan_sha256", "created_at_ms"],
 ]);
 const writable = columnNames.slice(1);
-const changing = writable.filter((name) => !fixed.has(name));
-const changingAt = changing.map((name) => writable.indexOf(name));
+/** An index is written anew for each of its columns that an update names, changed or not. */
+const indexed = new Set<string>(["state", "wait", "due_at_ms", "expires_at_ms", "untold", "ended_at_ms"]);
+const indexedAt = new Set(writable.keys().filter((at) => indexed.has(writable[at] ?? "")));
+const changingAt = writable.keys().filter((at) => !fixed.has(writable[at] ?? "")).toArray();
 
 export function createJobsTable(db: DatabaseSync): JobsTable {
   return { ...createWrites(db), ...createReads(db), ...createQueues(db), ...createRelations(db) };
@@ -104,7 +109,13 @@ function createWrites(
     `INSERT INTO jobs (${writable.join()}) VALUES (${writable.map(() => "?").join()})`,
   );
   const insertData = db.prepare("INSERT INTO job_data (seq, input) VALUES (?, ?)");
-  const update = db.prepare(`UPDATE jobs SET ${changing.map((name) => `${name} = ?`).join()} WHERE seq = ?`);
+  // At most one for each set of the columns that are indexed; about as many as there are changes of a job.
+  const updates = new Map<string, StatementSync>();
+  const updateOf = (at: number[]) =>
+    updates.getOrInsertComputed(
+      at.join(),
+      () => db.prepare(`UPDATE jobs SET ${at.map((each) => `${writable[each]} = ?`).join()} WHERE seq = ?`),
+    );
   const updateOutput = db.prepare("UPDATE job_data SET output = ? WHERE seq = ?");
   const clear = db.prepare("UPDATE jobs SET untold = untold & ~? WHERE seq = ?");
   const remove = db.prepare("DELETE FROM jobs WHERE seq = ?");
@@ -114,9 +125,11 @@ function createWrites(
       insertData.run(seq, input);
       return { seq, ...row };
     },
-    save(row, output) {
+    save(row, { before, output } = {}) {
       const values = rowValues(row);
-      update.run(...changingAt.map((at) => values[at] ?? null), row.seq);
+      const old = before === undefined ? [] : rowValues(before);
+      const at = changingAt.filter((each) => !indexedAt.has(each) || values[each] !== old[each]);
+      updateOf(at).run(...at.map((each) => values[each] ?? null), row.seq);
       if (output !== undefined) updateOutput.run(output, row.seq);
     },
     clearUntold: (seq, bit) => void clear.run(bit, seq),
@@ -203,7 +216,7 @@ function createQueues(db: DatabaseSync): Pick<JobsTable, Queues> {
   const selectEnded = db.prepare(
     `SELECT seq FROM jobs WHERE ended_at_ms IS NOT NULL AND ended_at_ms <= ? AND untold = 0
        AND (parent IS NULL OR NOT EXISTS (
-         SELECT 1 FROM jobs AS above WHERE above.seq = jobs.parent AND above.ended_at_ms IS NULL))
+         SELECT 1 FROM jobs AS above WHERE above.seq = jobs.parent))
      ORDER BY ended_at_ms, seq LIMIT ?`,
   );
   const countEnded = db.prepare("SELECT count(*) AS value FROM jobs WHERE ended_at_ms IS NOT NULL");

@@ -70,6 +70,10 @@ const acts: [type: string, request: Request, before?: Request][] = [
   ["plugin.disabled", ["POST", "/v1/plugins/acting/disable"], ["POST", "/v1/plugins/acting/enable"]],
   ["plugin.stopped", ["POST", "/v1/plugins/hello/stop"], ["POST", "/v1/plugins/hello/start"]],
   ["commitment.opened", ["GET", "/v1/ledger/commitments/1"]],
+  ["job.enqueued", ["POST", "/v1/jobs", { plugin: "acting", action: "run", delayMs: 600_000 }]],
+  ["schedule.created", ["POST", "/v1/schedules", {
+    ...{ name: "x", plugin: "acting", action: "run", cron: "0 0 1 1 *" },
+  }]],
 ];
 
 for (const [type, request, before] of acts) {

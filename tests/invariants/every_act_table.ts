@@ -60,6 +60,21 @@ const openings = (method: "GET" | "DELETE") => async (airlock: Airlock) => {
 const grant = (read: string[]) => (airlock: Airlock) =>
   airlock.request("PUT", "/v1/plugins/acting/grants", { read });
 
+const enqueue = (action: string, more: Record<string, unknown> = {}) => async (airlock: Airlock) => {
+  const asked = { plugin: "acting", action, ...more };
+  const { body } = await airlock.request<{ id: string }>("POST", "/v1/jobs", asked);
+  return body.id;
+};
+/** Of the newest job. */
+const orderJob = (verb: string) => async (airlock: Airlock) => {
+  const { body } = await airlock.request<{ items: { id: string }[] }>("GET", "/v1/jobs?limit=1");
+  return await airlock.request("POST", `/v1/jobs/${body.items[0]?.id}/${verb}`);
+};
+const schedule = { name: "x", plugin: "acting", action: "run", cron: "0 0 1 1 *" };
+const makeSchedule = async (airlock: Airlock) =>
+  (await airlock.request<{ id: string }>("POST", "/v1/schedules", schedule)).body.id;
+const pipeline = { steps: [{ id: "only", plugin: "acting", action: "run" }] };
+
 async function makeToken(airlock: Airlock): Promise<string> {
   const { body } = await airlock.request<{ id: string }>("POST", "/v1/tokens", { name: "x", role: "viewer" });
   return body.id;
@@ -145,6 +160,35 @@ export const acts: readonly Act[] = [
     act: "a call that may be made again",
     entries: ["call.accepted", "plugin.crashed", "call.retried", "call.failed"],
     run: call("again"),
+  },
+  {
+    act: "a job",
+    entries: ["job.enqueued", "call.accepted", "call.completed", "job.completed"],
+    run: enqueue("run"),
+  },
+  {
+    act: "a job that fails",
+    entries: ["job.enqueued", "call.accepted", "call.failed", "job.failed"],
+    run: enqueue("fail"),
+  },
+  { act: "a failed job is tried again", entries: ["job.ordered", "job.failed"], run: orderJob("retry") },
+  {
+    act: "failed jobs are tried again",
+    entries: ["job.ordered", "job.failed"],
+    run: (airlock) => airlock.request("POST", "/v1/jobs/redrive"),
+  },
+  { act: "a job that waits", entries: ["job.enqueued"], run: enqueue("run", { delayMs: 600_000 }) },
+  { act: "a job is cancelled", entries: ["job.ordered", "job.cancelled"], run: orderJob("cancel") },
+  {
+    act: "a pipeline",
+    entries: ["job.enqueued", "call.completed", "job.completed"],
+    run: (airlock) => airlock.request("POST", "/v1/pipelines", pipeline),
+  },
+  { act: "a schedule is made", entries: ["schedule.created"], run: makeSchedule },
+  {
+    act: "a schedule is deleted",
+    entries: ["schedule.deleted"],
+    run: async (airlock) => await airlock.request("DELETE", `/v1/schedules/${await makeSchedule(airlock)}`),
   },
   {
     act: "calls that fail in a row",

@@ -25,7 +25,7 @@ export const actions = {
   echo: (input) => input,
   fail() { throw new Error("${canary}"); },
   log(_, ctx) { ctx.log.info("${canary}"); console.log("${canary}"); console.error("${canary}"); return null; },
-  async *stream() { yield "${canary}"; throw new TypeError("${canary}"); },
+  async *stream(_, ctx) { ctx.progress(0.5, "${canary}"); yield "${canary}"; throw new TypeError("${canary}"); },
   crash: () => new Promise(() => { Promise.reject(new Error("${canary}")); }),
   bad: () => "${canary}",
   strict: () => 1,
@@ -77,6 +77,29 @@ const requests: [method: string, path: string, body?: unknown][] = [
   ),
 ];
 
+const job = { plugin: "talker", input: { text: canary }, concurrency: { key: canary } };
+const step = { id: canary, plugin: "talker", action: "echo", input: { text: canary } };
+const cron = { name: canary, plugin: "talker", action: "echo", input: { text: canary } };
+
+/** The same of jobs, pipelines and schedules. */
+const jobRequests: typeof requests = [
+  ...["echo", "fail", "log", "stream", "bad", "strict"].map((
+    action,
+  ): [string, string, unknown] => ["POST", "/v1/jobs", { ...job, action, idempotencyKey: canary + action }]),
+  ["POST", "/v1/jobs", { ...job, action: "fail", idempotencyKey: `${canary}echo` }],
+  ["POST", "/v1/jobs", { ...job, action: canary }],
+  ["POST", "/v1/jobs", { ...job, action: "echo", [canary]: canary }],
+  ["POST", "/v1/jobs", { ...job, action: "echo", dependsOn: [canary] }],
+  ["POST", `/v1/jobs/${canary}/cancel`],
+  ["POST", "/v1/jobs/redrive", { plugin: "talker", action: canary }],
+  ["POST", "/v1/pipelines", { steps: [step], input: canary, idempotencyKey: canary }],
+  ["POST", "/v1/pipelines", { steps: [{ ...step, action: "fail" }] }],
+  ["POST", "/v1/pipelines", { steps: [{ ...step, input: { $from: canary } }] }],
+  ["POST", "/v1/schedules", { ...cron, cron: "0 0 1 1 *" }],
+  ["POST", "/v1/schedules", { ...cron, cron: canary, timeZone: canary }],
+  ["DELETE", `/v1/schedules/${canary}`],
+];
+
 async function readLog(dataDir: string): Promise<string> {
   const folder = `${dataDir}/ledger/log`;
   const names = (await Array.fromAsync(Deno.readDir(folder))).map(({ name }) => name).sort();
@@ -100,7 +123,7 @@ Deno.test("no text that a plugin or a caller chose stands in the ledger", async 
   });
   const headers = { "x-canary": canary, "user-agent": canary, "x-request-id": canary, cookie: canary };
   const statuses = new Set<number>();
-  for (const [method, path, body] of requests) {
+  for (const [method, path, body] of [...requests, ...jobRequests]) {
     const { status } = await airlock.request(method, path, body, {
       ...headers,
       "content-type": "application/json",
@@ -111,6 +134,10 @@ Deno.test("no text that a plugin or a caller chose stands in the ledger", async 
     // Read to its end.
   }
   await airlock.request("GET", "/v1/plugins", undefined, { authorization: `Bearer ${canary}` });
+  await until("the jobs ended", async () => {
+    const { body } = await airlock.request<{ items: { state: string }[] }>("GET", "/v1/jobs?limit=100");
+    return body.items.length === 10 && body.items.every(({ state }) => /^(?:completed|failed)$/.test(state));
+  }, 20_000);
   for (let crash = 0; crash < 2; crash++) await airlock.invoke("talker", "crash", { text: canary });
   await until("all of it told", async () => {
     const log = await readLog(airlock.dataDir);
@@ -119,16 +146,17 @@ Deno.test("no text that a plugin or a caller chose stands in the ledger", async 
   ok([200, 201, 404, 409, 422, 502].every((status) => statuses.has(status)), [...statuses].join());
   const log = await readLog(airlock.dataDir);
   const types = new Set(log.trimEnd().split("\n").map((line): string => JSON.parse(line).type));
-  for (const type of ["plugin.rejected", "plugin.failed", "call.refused", "request.refused", "call.failed"]) {
+  const told = ["plugin.rejected", "plugin.failed", "call.refused", "request.refused", "call.failed"];
+  for (const type of [...told, "job.enqueued", "job.completed", "job.failed", "schedule.created"]) {
     ok(types.has(type), type);
   }
   // A public host that its manifest names: granted by default, and told as it is granted.
   const lines: { type: string; data: { granted?: { net?: string[] } } }[] = log.trimEnd().split("\n").map((
     line,
   ) => JSON.parse(line));
-  const told = lines.filter(({ data }) => data.granted?.net?.includes(publicHost)).map(({ type }) => type);
-  deepEqual(new Set(told), new Set(["grant.given", "plugin.started"]));
-  equal(log.split(publicHost).length - 1, told.length, "and nowhere else");
+  const grants = lines.filter(({ data }) => data.granted?.net?.includes(publicHost)).map(({ type }) => type);
+  deepEqual(new Set(grants), new Set(["grant.given", "plugin.started"]));
+  equal(log.split(publicHost).length - 1, grants.length, "and nowhere else");
   deepEqual(traces().filter((trace) => log.toLowerCase().includes(trace.toLowerCase())), []);
   // It was there to be found: the plugin's log has it, and what opens the commitments.
   const { body } = await airlock.request<{ items: unknown[] }>("GET", "/v1/plugins/talker/logs");

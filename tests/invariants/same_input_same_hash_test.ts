@@ -5,7 +5,7 @@
  */
 import { deepEqual, equal } from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { Airlock, temporaryFolder } from "../support/airlock.ts";
+import { Airlock, temporaryFolder, until } from "../support/airlock.ts";
 
 interface Hashed {
   inputSha256: string;
@@ -53,4 +53,42 @@ Deno.test("same input, same hash: it covers the bytes, whoever sends them and af
     equal(hashes.includes(spaced.body.inputSha256), false);
   }
   equal(new Set(hashes).size, 1);
+});
+
+Deno.test("same input, same hash: of jobs, however they are written, and in each part of a pipeline", async () => {
+  await using airlock = await Airlock.start();
+  interface Shown extends Hashed {
+    id: string;
+    state: string;
+    planSha256: string | null;
+  }
+  const ended = async (path: string, text: string) => {
+    const { status, body } = await airlock.request<Shown>("POST", path, text, json);
+    equal(status, 202, JSON.stringify(body));
+    return await until("its end", async () => {
+      const { body: job } = await airlock.request<Shown>("GET", `/v1/jobs/${body.id}`);
+      return job.state === "completed" && job;
+    }, 20_000);
+  };
+  const call = '"plugin": "hello", "action": "greet"';
+  const input = '{"name":"Zo\u00eb"}';
+  const jobs = await Promise.all([
+    ...Array.from({ length: 20 }, () => ended("/v1/jobs", `{ ${call}, "input": ${input} }`)),
+    ended("/v1/jobs", `{ "input": { "name": "Zo\\u00eb" }, ${call}, "priority": 3 }`),
+  ]);
+  const sha256 = createHash("sha256").update(input).digest("hex");
+  deepEqual(new Set(jobs.map(({ inputSha256 }) => inputSha256)), new Set([sha256]));
+  equal(new Set(jobs.map(({ outputSha256 }) => outputSha256)).size, 1);
+  const plans = await Promise.all([
+    ...Array.from({ length: 5 }, () => `{ "steps": [{ "id": "one", ${call}, "input": ${input} }] }`),
+    `{ "input": {}, "steps": [{ "input": ${input}, "id": "one", ${call}, "deadlineMs": null }] }`,
+  ].map((plan) => ended("/v1/pipelines", plan)));
+  deepEqual([new Set(plans.map(({ planSha256 }) => planSha256)).size, plans[0]?.planSha256?.length], [1, 64]);
+  equal(new Set(plans.map(({ outputSha256 }) => outputSha256)).size, 1);
+
+  // Salted: who guesses an input cannot confirm it from the ledger.
+  const enqueued = (await airlock.records()).filter(({ type }) => type === "job.enqueued");
+  equal(enqueued.length, 21 + 2 * 6);
+  equal(new Set(enqueued.map(({ data }) => data["inputCommitment"])).size, enqueued.length);
+  equal(JSON.stringify(enqueued).includes(sha256), false);
 });

@@ -50,6 +50,10 @@ const json = { "content-type": "application/json" };
 const run = "/v1/plugins/strict/actions/run";
 const greet = "/v1/plugins/hello/actions/greet";
 
+const job = { plugin: "strict", action: "run", input: { n: 1 } };
+const nested = (depth: number): unknown =>
+  depth === 0 ? { ...job, id: "deep" } : { parallel: [[nested(depth - 1)]] };
+
 type Case = [
   what: string,
   code: ProblemCode,
@@ -86,6 +90,19 @@ const badRequests: Case[] = [
     admin: true,
   }],
   ["a grant of the wrong type", "INPUT_INVALID", 422, "PUT", "/v1/plugins/strict/grants", { read: "/etc" }],
+  ["a job with a key too many", "INPUT_INVALID", 422, "POST", "/v1/jobs", { ...job, prioriti: 1 }],
+  ["a job that is never due", "INPUT_INVALID", 422, "POST", "/v1/jobs", { ...job, runAt: "tomorrow" }],
+  ["a job with no attempt", "INPUT_INVALID", 422, "POST", "/v1/jobs", { ...job, retry: { attempts: 0 } }],
+  ["a job of an unknown action", "ACTION_NOT_FOUND", 404, "POST", "/v1/jobs", { ...job, action: "toString" }],
+  ["an unknown job", "JOB_NOT_FOUND", 404, "POST", "/v1/jobs/01ARZ3NDEKTSV4RRFFQ69G5FAV/cancel", undefined],
+  ["what is no id of a job", "JOB_NOT_FOUND", 404, "POST", "/v1/jobs/none/retry", undefined],
+  ["a plan without steps", "INPUT_INVALID", 422, "POST", "/v1/pipelines", { steps: [] }],
+  ["a plan that nests too deep", "INPUT_INVALID", 422, "POST", "/v1/pipelines", { steps: [nested(40)] }],
+  ["a schedule of no time", "INPUT_INVALID", 422, "POST", "/v1/schedules", {
+    ...job,
+    name: "x",
+    cron: "61 * * * *",
+  }],
   ["a limit out of range", "INPUT_INVALID", 422, "GET", "/v1/ledger/entries?limit=1001", undefined],
 ];
 

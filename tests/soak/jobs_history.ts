@@ -6,8 +6,7 @@
  */
 import { equal, ok } from "node:assert/strict";
 import { jobEventData, type JobEventType, jobEventTypeSchema } from "../../schemas/event.ts";
-import type { JobView } from "../../schemas/job.ts";
-import { jobSchema } from "../../schemas/job.ts";
+import { jobSchema, type JobView } from "../../schemas/job.ts";
 import type { Airlock } from "../support/airlock.ts";
 import type { Effect } from "./jobs_plugin.ts";
 import type { ToldEvent } from "./jobs_watcher.ts";
@@ -39,7 +38,7 @@ export interface History {
 /** One attempt, as its events tell it. */
 export interface Told {
   readonly attempt: number;
-  readonly startedAt: number;
+  readonly startedAtMs: number;
   readonly tokens: unknown[];
   /** Why it failed; null while it did not, "" where it was given back. */
   code: string | null;
@@ -47,6 +46,8 @@ export interface Told {
 
 /** The time from a job's acceptance, or from a redrive, to its end. */
 export interface Life {
+  /** Not before then; 0 where nothing was asked. */
+  readonly runAtMs: number;
   readonly attempts: Told[];
   end: End | undefined;
 }
@@ -85,7 +86,8 @@ export function livesOf(job: string, events: readonly ToldEvent[]): Life[] {
     const life = lives.at(-1);
     if (life === undefined || life.end !== undefined) {
       equal(kind, "JOB_QUEUED", `${job}: ${type} before it was queued`);
-      lives.push({ attempts: [], end: undefined });
+      const { runAt } = jobSchema.parse(data);
+      lives.push({ runAtMs: runAt === null ? 0 : Date.parse(runAt), attempts: [], end: undefined });
     } else {
       isRunning = take(job, life, isRunning, kind, data);
     }
@@ -108,8 +110,8 @@ function take(job: string, life: Life, isRunning: boolean, type: JobEventType, d
   const code = view.error?.code ?? null;
   if (type === "JOB_STARTED") {
     ok(!isRunning, `${job}: two attempts at once`);
-    const startedAt = Date.parse(view.startedAt ?? "");
-    life.attempts.push({ attempt: view.attempt, startedAt, tokens: [], code: null });
+    const startedAtMs = Date.parse(view.startedAt ?? "");
+    life.attempts.push({ attempt: view.attempt, startedAtMs, tokens: [], code: null });
     return true;
   }
   if (type === "JOB_QUEUED") {

@@ -4,6 +4,7 @@
  * @module
  */
 import { deepEqual, equal, ok } from "node:assert/strict";
+import type { JobView } from "../../schemas/job.ts";
 import { type History, type Life, livesOf, type Told } from "./jobs_history.ts";
 import { isIdempotent } from "./jobs_plugin.ts";
 import type { JobSpec } from "./jobs_requests.ts";
@@ -14,6 +15,8 @@ export interface PolicyOptions {
   readonly mayBeCancelled: boolean;
   /** A job with this id ended at least once without completing. */
   hasFailed(id: string): boolean;
+  /** When it completed, in milliseconds; NaN if it did not. */
+  completedAtMs(id: string): number;
 }
 
 const interruptions = ["PLUGIN_CRASHED", "JOB_INTERRUPTED"];
@@ -23,14 +26,23 @@ export function checkAccount({ view, events, entries, effects }: History): Life[
   const { id } = view;
   const lives = livesOf(id, events);
   equal(entries.enqueued, 1, `${id}: job.enqueued`);
-  deepEqual(entries.ends, lives.map(({ end }) => end), `${id}: the ends in the ledger are those of the events`);
+  deepEqual(
+    entries.ends,
+    lives.map(({ end }) => end),
+    `${id}: the ends in the ledger are those of the events`,
+  );
   const end = lives.at(-1)?.end;
   equal(view.state, end?.state, id);
   equal(view.attempt, end?.attempt, id);
   if (view.state === "failed") equal(view.error?.code, end?.code, id);
   const completed = entries.ends.filter(({ state }) => state === "completed").length;
   equal(completed, Number(view.state === "completed"), `${id} completed ${completed} times`);
-  for (const attempt of entries.accepted) ok(attempt <= view.attempt, `${id}: attempt ${attempt} was accepted`);
+  const started = lives.flatMap(({ attempts }) => attempts.map(({ attempt }) => attempt));
+  for (const attempt of new Set(entries.accepted)) {
+    ok(attempt <= view.attempt, `${id}: attempt ${attempt} was accepted`);
+    const of = (list: readonly number[]) => list.filter((each) => each === attempt).length;
+    ok(of(entries.accepted) <= of(started), `${id}: attempt ${attempt} was accepted once more than it began`);
+  }
   for (const { attempt } of effects) {
     ok(entries.accepted.includes(attempt), `${id}: attempt ${attempt} worked and was not accepted`);
   }
@@ -49,10 +61,15 @@ export function checkPolicy(spec: JobSpec, history: History, lives: readonly Lif
     const begun = workedIn(attempt, "begun");
     ok(begun <= most, `${id}: attempt ${attempt} of "${spec.action}" began ${begun} times`);
   }
-  for (const life of lives) checkLife(spec, history, life, options);
+  for (const life of lives) checkLife(spec, id, life, options);
+  checkFirstBegin(spec, view, lives[0], options);
   for (const life of lives) for (const told of life.attempts) checkTokens(spec, id, told);
   if (view.state !== "completed") return;
-  deepEqual(view.output, { tag: spec.input.tag, value: spec.input.value }, id);
+  deepEqual(
+    view.output,
+    { tag: spec.input.tag, value: spec.input.value },
+    `${id}: ${JSON.stringify(view.output)}`,
+  );
   const done = effects.filter(({ what }) => what === "done").length;
   const doneLast = workedIn(last, "done");
   ok(doneLast >= 1, `${id} completed, and its work was not done`);
@@ -63,7 +80,12 @@ export function checkPolicy(spec: JobSpec, history: History, lives: readonly Lif
 }
 
 /** Whether another attempt follows one that failed with `code`. */
-function isMadeAgain(spec: JobSpec, code: string, counts: { failures: number; interruptions: number }, max: number) {
+function isMadeAgain(
+  spec: JobSpec,
+  code: string,
+  counts: { failures: number; interruptions: number },
+  max: number,
+) {
   if (code === "") return true;
   const isCut = interruptions.includes(code);
   if (isCut && isIdempotent(spec.action) && counts.interruptions < max) {
@@ -75,21 +97,20 @@ function isMadeAgain(spec: JobSpec, code: string, counts: { failures: number; in
   return isNamed && counts.failures < spec.attempts;
 }
 
-function checkLife(spec: JobSpec, { view }: History, life: Life, options: PolicyOptions): void {
+function checkLife(spec: JobSpec, id: string, life: Life, options: PolicyOptions): void {
   const { attempts, end } = life;
-  const { id } = view;
   const counts = { failures: 0, interruptions: 0 };
   const beforeLast = end?.state === "failed" && attempts.at(-1)?.code === end.code ? -1 : attempts.length;
   for (const [at, { code }] of attempts.slice(0, beforeLast).entries()) {
     if (code === null) equal(at, attempts.length - 1, `${id}: an attempt without an end`);
     else ok(isMadeAgain(spec, code, counts, options.interruptionsMax), `${id} was made again after ${code}`);
   }
-  checkDelay(spec, view, attempts);
   switch (end?.state) {
     case "completed":
-      ok(["ok", "first", "crashFirst"].includes(spec.input.how), `${id} completed, "${spec.input.how}"`);
-      for (const dependency of spec.dependsOn) ok(!options.hasFailed(dependency) || true);
-      return;
+      return ok(
+        ["ok", "first", "crashFirst"].includes(spec.input.how),
+        `${id} completed, "${spec.input.how}"`,
+      );
     case "cancelled":
       return ok(options.mayBeCancelled, `${id} was cancelled by nobody`);
     default:
@@ -114,12 +135,20 @@ function checkFailure(
   ok(!isMadeAgain(spec, code, counts, interruptionsMax), `${id} was not made again after ${code}`);
 }
 
-function checkDelay(spec: JobSpec, view: { id: string; createdAt: string }, attempts: readonly Told[]): void {
-  const [first] = attempts;
-  // A redrive does not wait again.
-  if (first === undefined || first.attempt !== 1 || spec.ttlMs !== null) return;
-  const earliest = Date.parse(view.createdAt) + spec.delayMs;
-  ok(first.startedAt >= earliest, `${view.id} began ${earliest - first.startedAt} ms too early`);
+/** Not before its time, nor before those that it depends on have completed. A redrive does not wait for its time. */
+function checkFirstBegin(
+  spec: JobSpec,
+  { id, createdAt }: JobView,
+  life: Life | undefined,
+  options: PolicyOptions,
+) {
+  const [first] = life?.attempts ?? [];
+  const runAtMs = life?.runAtMs ?? 0;
+  // The instant was reckoned from just before the job was made.
+  ok(runAtMs > Date.parse(createdAt) + spec.delayMs - 5_000 || spec.delayMs === 0, `${id}: its delay`);
+  if (first === undefined) return;
+  const earliestMs = Math.max(runAtMs, ...spec.dependsOn.map(options.completedAtMs));
+  ok(first.startedAtMs >= earliestMs, `${id} began at ${first.startedAtMs}, its turn was at ${earliestMs}`);
 }
 
 /** Those that came are the first ones, each once and in order, and of this attempt. */

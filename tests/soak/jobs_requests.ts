@@ -29,6 +29,8 @@ export interface PipelineSpec {
   readonly steps: ReadonlyMap<string, JobSpec>;
   /** Of a step that is a map, how many items. */
   readonly maps: ReadonlyMap<string, number>;
+  /** Steps that take the output of `head`. */
+  readonly takers: readonly string[];
   /** Steps in the order of the plan. */
   readonly order: readonly string[];
 }
@@ -163,6 +165,7 @@ export function randomPipeline(tag: string, mix: Mix): Asked {
     tag,
     spec: {
       ...{ kind: "pipeline", onFailure, steps, maps: new Map([["each", items]]) },
+      takers: ["left", "right", "tail"],
       order: ["head", "left", "right", "each", "tail"],
     },
     body: {

@@ -1,0 +1,233 @@
+import assert from "node:assert/strict";
+import { JobsWorld, operator, owner, ownerReader } from "./testing_jobs_world.ts";
+
+const other = { actor: "token:other", readsAll: false };
+const one = { key: "k", max: 1 };
+
+for (const wait of ["time", "jobs", "key", "turn"] as const) {
+  Deno.test(`JobsService.cancel() ends a job at once that waits for its ${wait}`, async () => {
+    using world = await JobsWorld.open({ config: { runningMax: wait === "turn" ? 1 : 9 } });
+    const first = await world.enqueue({ concurrency: one });
+    const request = {
+      time: { delayMs: 1_000 },
+      jobs: { dependsOn: [first.id] },
+      key: { concurrency: one },
+      turn: {},
+    }[wait];
+    const { id } = await world.enqueue(request);
+    assert.equal(await world.state(id), `pending ${wait} 0`);
+    const { value } = await world.finish(world.service.cancel(id, owner, ownerReader));
+    assert.equal(value.state, "cancelled");
+    world.callOf(first.id).complete();
+    await world.turn();
+    await world.pass(10_000);
+    assert.equal(world.calls.length, 1);
+    assert.deepEqual(world.ledger.of(id), ["enqueued", "ordered", "cancelled"]);
+  });
+}
+
+Deno.test("JobsService.cancel() tells a running job, and answers when it has ended", async () => {
+  using world = await JobsWorld.open();
+  world.ignoresAbort = true;
+  const { id } = await world.enqueue({ retry: { attempts: 9, backoffMs: 0 } });
+  const call = world.callOf(id).begin();
+  let answered = 0;
+  const both = [1, 2].map(async () => {
+    const { value } = await world.service.cancel(id, owner, ownerReader);
+    answered++;
+    return value.state;
+  });
+  await world.turn();
+  assert.equal(call.call.signal.aborted, true);
+  assert.equal(answered, 0);
+  call.fail("ACTION_FAILED");
+  await world.turn();
+  assert.deepEqual(await Promise.all(both), ["cancelled", "cancelled"]);
+  assert.equal(world.ledger.ends(id), 1);
+});
+
+Deno.test("JobsService.cancel() answers after its grace also when the job has not ended", async () => {
+  using world = await JobsWorld.open();
+  world.ignoresAbort = true;
+  const { id } = await world.enqueue();
+  world.callOf(id).begin();
+  const cancelled = world.service.cancel(id, owner, ownerReader);
+  await world.turn();
+  await world.clock.pass(15_000);
+  const { value } = await world.finish(cancelled);
+  assert.deepEqual([value.state, value.cancelRequested], ["running", true]);
+});
+
+Deno.test("JobsService.cancel() of a job that returns once it was told leaves nothing of what it returns", async () => {
+  using world = await JobsWorld.open();
+  world.ignoresAbort = true;
+  const { id } = await world.enqueue();
+  const cancelled = world.service.cancel(id, owner, ownerReader);
+  await world.turn();
+  world.callOf(id).complete({ half: true });
+  const { value } = await world.finish(cancelled);
+  assert.deepEqual([value.state, value.output, value.outputSha256], ["cancelled", null, null]);
+});
+
+Deno.test("JobsService.cancel() leaves a job that has ended as it is", async () => {
+  using world = await JobsWorld.open();
+  const { id } = await world.enqueue();
+  world.callOf(id).complete({ done: true });
+  await world.turn();
+  const { value } = await world.finish(world.service.cancel(id, owner, ownerReader));
+  assert.deepEqual([value.state, value.output], ["completed", { done: true }]);
+  assert.deepEqual(world.ledger.of(id), ["enqueued", "completed"]);
+});
+
+Deno.test("JobsService.retry() takes failed and cancelled jobs, and refuses every other", async () => {
+  using world = await JobsWorld.open();
+  const { id } = await world.enqueue({ ttlMs: 10, retry: { attempts: 2, backoffMs: 0 } });
+  await assert.rejects(world.finish(world.service.retry(id, owner, ownerReader)), { code: "CONFLICT" });
+  for (let attempts = 1; attempts <= 2; attempts++) {
+    world.callOf(id).begin().fail("ACTION_FAILED");
+    await world.turn();
+  }
+  assert.equal(await world.state(id), "failed ACTION_FAILED 2");
+  await world.finish(world.service.retry(id, owner, ownerReader));
+  assert.equal(await world.state(id), "running 3");
+  world.callOf(id).begin().fail("ACTION_FAILED");
+  await world.turn();
+  assert.equal(await world.state(id), "running 4", "it has all its attempts again");
+  await world.finish(world.service.cancel(id, owner, ownerReader));
+  await world.finish(world.service.retry(id, owner, ownerReader));
+  world.callOf(id).complete();
+  await world.turn();
+  assert.equal(await world.state(id), "completed 5");
+  await assert.rejects(world.finish(world.service.retry(id, owner, ownerReader)), { code: "CONFLICT" });
+  assert.equal(world.ledger.ends(id), 3);
+});
+
+Deno.test("JobsService.retry() twice at once redrives once", async () => {
+  using world = await JobsWorld.open();
+  const { id } = await world.enqueue();
+  world.callOf(id).begin().fail("INPUT_INVALID");
+  await world.turn();
+  const both = Promise.all([1, 2].map(() => world.service.retry(id, owner, ownerReader)));
+  await world.finish(both);
+  assert.equal(world.live.length, 1);
+  assert.equal(await world.state(id), "running 2");
+});
+
+Deno.test("JobsService.redrive() takes the oldest that the filter passes, and no part of a pipeline", async () => {
+  using world = await JobsWorld.open();
+  const jobs = await world.enqueueAll([{}, { action: "b" }, { plugin: "q" }, {}]);
+  await world.enqueuePipeline({ steps: [{ id: "s", plugin: "q", action: "a" }] });
+  for (const call of world.live) call.begin().fail(call.call.action === "b" ? "LIMIT_WALL" : "ACTION_FAILED");
+  await world.turn();
+  const redrive = async (filter: object) =>
+    (await world.finish(world.service.redrive({ limit: 1, ...filter }, "token:operator"))).value.jobs;
+  assert.deepEqual(await redrive({ code: "LIMIT_WALL" }), [jobs[1]!.id]);
+  assert.deepEqual(await redrive({ plugin: "q" }), [jobs[2]!.id]);
+  assert.deepEqual(await redrive({ plugin: "q" }), []);
+  assert.deepEqual(await redrive({ plugin: "p", action: "a" }), [jobs[0]!.id]);
+});
+
+Deno.test("JobsService.enqueue() gives the same job for the same key, request and caller", async () => {
+  using world = await JobsWorld.open({ config: { waitingMax: 2, runningMax: 1 } });
+  const request = { idempotencyKey: "k", input: { n: 1 } };
+  const first = await world.enqueue(request);
+  assert.equal((await world.enqueue(request)).id, first.id);
+  await assert.rejects(world.enqueue({ ...request, input: { n: 2 } }), { code: "CONFLICT" });
+  assert.notEqual((await world.enqueue(request, "token:other")).id, first.id);
+  await world.enqueue();
+  await assert.rejects(world.enqueue(), { code: "QUEUE_FULL" });
+  assert.equal((await world.enqueue(request)).id, first.id, "also when no other has room");
+  assert.equal(world.ledger.of(first.id).length, 1);
+});
+
+Deno.test("JobsService.enqueue() accepts a batch whole or not at all", async () => {
+  using world = await JobsWorld.open({ config: { waitingMax: 3 } });
+  const bad: [object[], string][] = [
+    [[{}, { idempotencyKey: "k" }, { idempotencyKey: "k" }], "CONFLICT"],
+    [[{}, { dependsOn: ["01" + "0".repeat(24)] }], "JOB_NOT_FOUND"],
+    [[{}, {}, {}, {}], "QUEUE_FULL"],
+  ];
+  for (const [batch, code] of bad) await assert.rejects(world.enqueueAll(batch), { code });
+  assert.deepEqual(world.service.list({ limit: 10 }, operator).items, []);
+  assert.equal(world.ledger.records.filter(({ type }) => type.startsWith("job.")).length, 0);
+  assert.equal((await world.enqueueAll([{}, {}, {}])).length, 3);
+});
+
+Deno.test("JobsService.enqueue() refuses above the size of the file", async () => {
+  using world = await JobsWorld.open({ config: { bytesMax: 1 } });
+  await assert.rejects(world.enqueue(), { code: "QUEUE_FULL" });
+});
+
+Deno.test("JobsService shows a job to all, and what is in it to its owner and to operators", async () => {
+  using world = await JobsWorld.open();
+  const secret = "s3cret";
+  const { id } = await world.enqueue({ idempotencyKey: secret, input: secret });
+  world.callOf(id).begin().call.sink?.progress({ fraction: 0.5, note: secret });
+  await world.turn();
+  assert.equal((await world.get(id, ownerReader)).note, secret);
+  const seen = [JSON.stringify(await world.get(id, other))];
+  world.callOf(id).fail("INPUT_INVALID", secret);
+  await world.turn();
+  seen.push(
+    JSON.stringify(await world.get(id, other)),
+    JSON.stringify(world.service.list({ limit: 9 }, other)),
+  );
+  const { inputSha256 } = await world.get(id, operator);
+  for (const text of seen) assert(!text.includes(secret) && !text.includes(inputSha256), text);
+  const { error } = await world.get(id, ownerReader);
+  assert.equal(error?.message, secret);
+  const forbidden = { code: "FORBIDDEN" };
+  assert.throws(() => world.service.watch(id, 0, other), forbidden);
+  assert.throws(() => world.service.logs(id, { limit: 1 }, other), forbidden);
+  await assert.rejects(world.service.cancel(id, other.actor, other), forbidden);
+  await assert.rejects(world.service.retry(id, other.actor, other), forbidden);
+  await assert.rejects(world.service.get("01" + "0".repeat(24), other), { code: "JOB_NOT_FOUND" });
+  assert(!JSON.stringify(world.facts).includes(secret));
+  await world.finish(world.service.retry(id, operator.actor, operator));
+  assert.equal(await world.state(id), "running 2");
+});
+
+Deno.test("JobsService.list() pages through what the filters pass, the newest first", async () => {
+  using world = await JobsWorld.open({ config: { runningMax: 1 } });
+  const jobs = await world.enqueueAll(
+    Array.from({ length: 25 }, (_, at) => ({ plugin: at % 5 === 0 ? "q" : "p" })),
+  );
+  const page = (query: object) => {
+    const ids: string[] = [];
+    let after: string | undefined;
+    for (;;) {
+      const { items, next } = world.service.list({ limit: 4, after, ...query }, ownerReader);
+      assert(items.length <= 4);
+      ids.push(...items.map(({ id }) => id));
+      if (next === null) return ids;
+      after = next;
+    }
+  };
+  const newest = jobs.map(({ id }) => id).reverse();
+  assert.deepEqual(page({}), newest);
+  assert.deepEqual(page({ plugin: "q" }), newest.filter((_, at) => at % 5 === 4));
+  assert.deepEqual(page({ state: "running" }), [jobs[0]!.id]);
+  assert.deepEqual(page({ state: "pending", plugin: "q" }).length, 4);
+  assert.deepEqual(page({ plugin: "none" }), []);
+  assert.deepEqual(world.service.list({ limit: 4, after: "0" }, ownerReader), { items: [], next: null });
+});
+
+Deno.test("Teller: an entry that the ledger has no room for is written later, and the answer waits for it", async () => {
+  using world = await JobsWorld.open();
+  world.ledger.full = 3;
+  const enqueued = world.enqueue();
+  for (let pauses = 0; pauses < 4; pauses++) await world.pass(50);
+  const { id } = await enqueued;
+  assert.deepEqual(world.ledger.of(id), ["enqueued"]);
+  assert.equal(world.row(id).untold, 0);
+});
+
+Deno.test("Teller: what the ledger does not take is not acknowledged, and is still owed", async () => {
+  using world = await JobsWorld.open();
+  world.ledger.hasFailed = true;
+  await assert.rejects(world.enqueue(), /disk/);
+  world.ledger.hasFailed = false;
+  await world.crash();
+  const [job] = world.service.list({ limit: 9 }, operator).items;
+  assert.deepEqual(world.ledger.of(job!.id), ["enqueued"]);
+});
