@@ -12,17 +12,17 @@ import { equal, ok } from "node:assert/strict";
 import type { JobView } from "../../schemas/job.ts";
 import { Airlock, temporaryFolder, until } from "../support/airlock.ts";
 import { isAlive } from "../support/processes.ts";
-import { checkWorld, hasEnded } from "./jobs_check.ts";
+import { checkWorld, hasEnded, tracesAtRest } from "./jobs_check.ts";
 import { jobsPlugin } from "./jobs_plugin.ts";
 import { JobsWorld } from "./jobs_world.ts";
-import { checkNothingLeft, isLongRun, tell, tracesOf } from "./traces.ts";
+import { checkNothingLeft, isLongRun, tell } from "./traces.ts";
 
 const jobs = isLongRun ? 1_000 : 200;
 const batch = 50;
 const interruptionsMax = 40;
 /** Between two kills; a cell is up by then, or just not. */
 const latestMs = 400;
-const killsMin = isLongRun ? 20 : 5;
+const killsMin = 5;
 const resetsMax = isLongRun ? 10 : 3;
 const timeoutMs = 600_000;
 
@@ -46,6 +46,7 @@ async function soak({ restartMax, resets }: { restartMax: number; resets: number
     env: { TMPDIR: temporary.path },
   });
   const world = new JobsWorld(airlock, { plugins: ["steady"], crashing: undefined, workMsMax: 60 });
+  const expected = await tracesAtRest(world);
   for (let count = 0; count < jobs; count += batch) await world.enqueue(world.jobs(batch), "batch");
   let kills = 0;
   let quarantines = 0;
@@ -63,13 +64,13 @@ async function soak({ restartMax, resets }: { restartMax: number; resets: number
     return false;
   }, timeoutMs);
   const figures = await checkWorld(world, interruptionsMax);
-  equal(figures.acknowledged, jobs);
-  ok(kills >= Math.min(killsMin, 5), `${kills} cells were killed`);
+  ok(figures.acknowledged >= jobs, `${figures.acknowledged} jobs`);
+  ok(kills >= killsMin, `${kills} cells were killed`);
   ok(quarantines >= Math.min(resets, 1), "it was quarantined");
   const seconds = Math.round((performance.now() - startedMs) / 1_000);
   tell(`${kills} cells killed, ${quarantines} quarantines, ${seconds} s: ${JSON.stringify(figures)}`);
-  await airlock.request("POST", "/v1/plugins/steady/stop");
-  await checkNothingLeft(airlock, await tracesOf(airlock), temporary.path);
+  await world.stop();
+  await checkNothingLeft(airlock, expected, temporary.path);
 }
 
 /** False when there is none at this moment. */

@@ -11,9 +11,10 @@ import { runToEnd } from "../support/processes.ts";
 import { entriesOf, type History, type Life } from "./jobs_history.ts";
 import { effectsOf } from "./jobs_plugin.ts";
 import { checkAccount, checkPolicy } from "./jobs_policy.ts";
-import { keyMax, type PipelineSpec } from "./jobs_requests.ts";
+import { keyMax, type PipelineSpec, plainJob } from "./jobs_requests.ts";
 import { eventsOf } from "./jobs_watcher.ts";
 import type { JobsWorld } from "./jobs_world.ts";
+import { type Traces, tracesOf } from "./traces.ts";
 
 const endTimeoutMs = 600_000;
 const readersAtOnce = 8;
@@ -69,6 +70,19 @@ export async function checkWorld(world: JobsWorld, interruptionsMax: number): Pr
   checkAll(world, known, interruptionsMax);
   await checkLedger(airlock);
   return figuresOf(world, known, entries.count);
+}
+
+/** What is there when each plugin has done one job and is at rest: what is there after all of them, too. */
+export async function tracesAtRest(world: JobsWorld): Promise<Traces> {
+  const { airlock, mix } = world;
+  for (const plugin of mix.plugins) {
+    await world.enqueue([plainJob(`first-${plugin}`, plugin)], "single");
+  }
+  await until("the first jobs ended", () => hasEnded(airlock), endTimeoutMs);
+  await world.stop();
+  const traces = await tracesOf(airlock);
+  for (const id of mix.plugins) await airlock.request("POST", `/v1/plugins/${id}/start`);
+  return traces;
 }
 
 export async function hasEnded(airlock: Airlock): Promise<boolean> {

@@ -11,11 +11,11 @@
 import { ok } from "node:assert/strict";
 import { Airlock, leftovers, temporaryFolder, until } from "../support/airlock.ts";
 import { commandLineOf, descendantsOf, isAlive } from "../support/processes.ts";
-import { checkWorld, type Figures } from "./jobs_check.ts";
+import { checkWorld, type Figures, tracesAtRest } from "./jobs_check.ts";
 import { jobsPlugin } from "./jobs_plugin.ts";
 import { chance } from "./jobs_requests.ts";
 import { JobsWorld } from "./jobs_world.ts";
-import { checkNothingLeft, isLongRun, roundsAsked, tell, tracesOf } from "./traces.ts";
+import { checkNothingLeft, isLongRun, roundsAsked, tell } from "./traces.ts";
 
 const rounds = roundsAsked(6);
 /** The rounds are shared out among so many. */
@@ -56,6 +56,7 @@ async function soak(index: number, rounds: number): Promise<Figures> {
   const start = async () => lives.use(await Airlock.start({ dataDir, plugins, config, env }));
   const mix = { plugins: ["steady", "shaky"], crashing: "shaky", workMsMax: 60 };
   const world = new JobsWorld(await start(), mix);
+  const expected = await tracesAtRest(world);
   for (let round = 1; round <= rounds; round++) {
     const isWarden = round % wardenEvery === 0;
     const pid = isWarden ? world.airlock.pid : await world.airlock.kernelPid();
@@ -73,7 +74,8 @@ async function soak(index: number, rounds: number): Promise<Figures> {
   }
   const figures = await checkWorld(world, interruptionsMax);
   ok(figures.acknowledged > rounds, `${figures.acknowledged} jobs in ${rounds} rounds`);
-  await checkTraces(world, temporary.path);
+  await world.stop();
+  await checkNothingLeft(world.airlock, expected, temporary.path);
   return figures;
 }
 
@@ -127,15 +129,4 @@ function logBytes({ dataDir }: Airlock): number {
 
 function kernelOf(airlock: Airlock): number | undefined {
   return descendantsOf(airlock.pid).find((pid) => isAlive(pid) && commandLineOf(pid).at(-1) === "kernel");
-}
-
-/** A kernel that did all this holds no more than one that did nothing yet. */
-async function checkTraces(world: JobsWorld, temporaryDir: string): Promise<void> {
-  const { airlock } = world;
-  const stop = async () => {
-    for (const id of world.mix.plugins) await airlock.request("POST", `/v1/plugins/${id}/stop`);
-  };
-  await stop();
-  const expected = await tracesOf(airlock);
-  await checkNothingLeft(airlock, expected, temporaryDir);
 }

@@ -114,6 +114,14 @@ export function randomJob(tag: string, mix: Mix, dependsOn: readonly string[]): 
   };
 }
 
+/** One that just does its work. */
+export function plainJob(tag: string, plugin: string): Asked {
+  const input: WorkInput = { tag, how: "ok", k: 1, ms: 0, tokens: 0, value: 0 };
+  const call = { plugin, action: "again", input } as const;
+  const rest = { attempts: 1, codes: undefined, delayMs: 0, ttlMs: null, key: null, dependsOn: [] };
+  return { tag, spec: { kind: "action", ...call, ...rest }, body: { ...call } };
+}
+
 /** A step of an idempotent action, whose value is that of an earlier step or its own. */
 function randomStep(
   id: string,

@@ -43,7 +43,7 @@ export async function eventsOf(airlock: Airlock, job: string): Promise<ToldEvent
 
 export class JobWatcher {
   readonly events: ToldEvent[] = [];
-  /** How often it came back. */
+  /** How often it came back and went on. */
   cuts = 0;
   isOver = false;
   /** Resolves when the job has ended; rejects with what went wrong. */
@@ -64,7 +64,6 @@ export class JobWatcher {
         // The connection was cut, or there is nobody to connect to.
         if (!(error instanceof TypeError)) throw error;
       }
-      this.cuts++;
       ok(performance.now() - startedMs < timeoutMs, `job ${this.job} does not end`);
       await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
@@ -82,6 +81,7 @@ export class JobWatcher {
       return false;
     }
     ok(response.body !== null);
+    if (last !== undefined) this.cuts++;
     for await (const event of readEvents(response.body)) this.events.push(event);
     return false;
   }

@@ -83,6 +83,11 @@ export class JobsWorld {
     await this.#send({ asked, path: how === "pipeline" ? "/v1/pipelines" : "/v1/jobs", body });
   }
 
+  /** Puts its plugins to rest. */
+  async stop(): Promise<void> {
+    for (const id of this.mix.plugins) await this.airlock.request("POST", `/v1/plugins/${id}/stop`);
+  }
+
   /** Of random kind, depending on some that are there. */
   jobs(count: number): Asked[] {
     return Array.from({ length: count }, () => this.#job());
