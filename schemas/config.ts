@@ -17,6 +17,21 @@ const count = (initial: number, description: string) =>
 const bytes = (initial: number, description: string) =>
   z.int().min(1).max(1_073_741_824).default(initial).describe(description);
 
+const originExpected =
+  "must be an origin as browsers tell it, such as https://console.example or http://10.0.0.5:8080";
+const hostExpected = "must be a host or host:port, such as airlock.example or airlock.example:8787";
+
+/** No path, no slash at the end, no default port, no upper case: what a browser never sends would allow nothing. */
+function isOrigin(text: string): boolean {
+  if (!/^https?:/.test(text)) return /^[a-z][a-z0-9+.-]*:\/\/[a-z0-9._-]+$/.test(text);
+  return URL.canParse(text) && new URL(text).origin === text;
+}
+
+function isHost(text: string): boolean {
+  const match = /^(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?$/i.exec(text);
+  return match !== null && Number(match[1] ?? 0) <= 65_535;
+}
+
 export const configSchema = z.strictObject({
   $schema: z.string().optional().describe("For completion in an editor."),
   host: z.string().min(1).default("127.0.0.1").describe("The address to listen on."),
@@ -106,6 +121,7 @@ export const configSchema = z.strictObject({
     runningMax: count(64, "Jobs that run at once."),
     perPluginMax: count(16, "Jobs of one plugin that run at once."),
     waitingMax: count(1_000_000, "Jobs that may wait."),
+    waitingPerActorMax: count(100_000, "Jobs of one caller that may wait."),
     bytesMax: z.int().min(1).max(1_099_511_627_776).default(4_294_967_296)
       .describe("Size of the jobs' file above which none are accepted."),
     deadlineMs: ms(3_600_000, "Longest attempt of any job."),
@@ -131,14 +147,18 @@ export const configSchema = z.strictObject({
     feedEventsMax: count(8_192, "Events of the feed that are kept for slow readers."),
     readersMax: count(1_024, "Readers of events at once, WebSocket connections included."),
     readerBytesMax: bytes(262_144, "Bytes under way to one reader."),
-    readerTimeoutMs: ms(30_000, "A reader that has taken nothing for this long is cut off."),
+    readerTimeoutMs: ms(
+      30_000,
+      "A reader that has taken nothing for this long is cut off; of a WebSocket, beside the time that what is on " +
+        "its way takes at 64 KiB/s.",
+    ),
     requestsMax: count(64, "Requests under way at once on one WebSocket."),
     messageBytesMax: bytes(16_777_216, "Largest message of a WebSocket client."),
     initTimeoutMs: ms(10_000, "A WebSocket client must have sent INIT in this time."),
     pongIntervalMs: ms(5_000, "How often a WebSocket client is sent a sign of life."),
-    origins: z.array(z.string().max(256)).max(64).default([])
+    origins: z.array(z.string().max(256).refine(isOrigin, originExpected)).max(64).default([])
       .describe("Origins of web pages that may open a WebSocket, beside Airlock's own."),
-    hosts: z.array(z.string().max(256)).max(64).default([])
+    hosts: z.array(z.string().max(256).refine(isHost, hostExpected)).max(64).default([])
       .describe(
         "Names, `name` or `name:port`, by which a WebSocket may be asked for, beside the own address.",
       ),

@@ -36,6 +36,35 @@ export function explainIssue(issue: z.core.$ZodIssue): string {
   }
 }
 
+/**
+ * The branch of a union that was most likely meant: the one that knows most of the keys, of those the one that fits
+ * deepest, and of those the one with the fewest issues. Undefined if the value is none of their types: then all are
+ * named.
+ */
+export function likeliestBranch(branches: z.core.$ZodIssue[][]): z.core.$ZodIssue[] | undefined {
+  const [best] = branches
+    .filter((issues) => issues.length > 0 && !issues.some(rejectsWholeValue))
+    .toSorted((a, b) => unknownKeys(a) - unknownKeys(b) || depth(b) - depth(a) || a.length - b.length);
+  return best;
+}
+
+function unknownKeys(issues: z.core.$ZodIssue[]): number {
+  return issues.reduce((sum, issue) => {
+    const isOwn = issue.code === "unrecognized_keys" && issue.path.length === 0;
+    return isOwn ? sum + issue.keys.length : sum;
+  }, 0);
+}
+
+function depth(issues: z.core.$ZodIssue[]): number {
+  return issues.reduce((deepest, { path }) => Math.max(deepest, path.length), 0);
+}
+
+function rejectsWholeValue(issue: z.core.$ZodIssue): boolean {
+  if (issue.path.length > 0) return false;
+  if (issue.code === "invalid_union") return likeliestBranch(issue.errors) === undefined;
+  return issue.code === "invalid_type" || issue.code === "invalid_value";
+}
+
 /** The keys that the objects at `path` of a schema know; none if it takes any key. */
 export function knownKeysAt(schema: z.core.$ZodType, path: readonly PropertyKey[]): string[] {
   let level = [schema];

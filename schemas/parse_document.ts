@@ -13,7 +13,7 @@
  * @module
  */
 import type { z } from "zod";
-import { explainIssue, knownKeysAt } from "./explain_issue.ts";
+import { explainIssue, knownKeysAt, likeliestBranch } from "./explain_issue.ts";
 import { createLocator, type JsoncNode, parseJsoncTree, propertiesOf, valueOf } from "./jsonc_tree.ts";
 import { nearestName } from "./nearest_name.ts";
 import type { Fault } from "./problem.ts";
@@ -146,8 +146,8 @@ function* findingsOf(
     }
     return;
   }
-  if (issue.code === "invalid_union" && issue.errors.length > 0) {
-    const branch = mostHelpfulBranch(issue.errors);
+  if (issue.code === "invalid_union") {
+    const branch = likeliestBranch(issue.errors);
     if (branch !== undefined) {
       for (const inner of branch) {
         yield* findingsOf({ ...inner, path: [...path, ...inner.path] }, root, known);
@@ -165,24 +165,6 @@ function* findingsOf(
     const message = `Missing key ${quote(String(path.at(-1)))}: ${explainIssue(issue)}`;
     yield { path, message, offset, missing: jsonPointer(path) };
   }
-}
-
-/**
- * The branch of a union that the author most likely meant: the one that fits deepest, and of those the
- * one with the fewest issues. Undefined if none fits at all: then all are named.
- */
-function mostHelpfulBranch(branches: z.core.$ZodIssue[][]): z.core.$ZodIssue[] | undefined {
-  const depth = (issues: z.core.$ZodIssue[]) => Math.max(...issues.map(({ path }) => path.length));
-  const [best] = branches
-    .filter((issues) => issues.length > 0 && !issues.some(rejectsWholeValue))
-    .sort((a, b) => depth(b) - depth(a) || a.length - b.length);
-  return best;
-}
-
-function rejectsWholeValue(issue: z.core.$ZodIssue): boolean {
-  if (issue.path.length > 0) return false;
-  if (issue.code === "invalid_union") return mostHelpfulBranch(issue.errors) === undefined;
-  return issue.code === "invalid_type" || issue.code === "invalid_value";
 }
 
 /** Keeps one finding for each value, and none for a missing key that stands there misspelt. */

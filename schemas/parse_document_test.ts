@@ -143,6 +143,18 @@ Deno.test("parseDocument() takes the branch of a union that fits deepest", () =>
   assert.deepEqual(faults('{"step": 1}'), ["1 /step must be a string or an object"]);
 });
 
+Deno.test("parseDocument() takes the branch of a union that knows the keys before one that fits deeper", () => {
+  const schema = z.strictObject({
+    step: z.union([
+      z.strictObject({ of: z.strictObject({ size: z.int() }) }),
+      z.strictObject({ of: z.unknown(), name: z.string() }),
+    ]),
+  });
+  assert.deepEqual(faultsOf(parseDocument(schema, '{"step": {"of": {"size": "1"}, "name": 1}}', options)), [
+    "1 /step/name must be a string",
+  ]);
+});
+
 Deno.test("parseDocument() counts lines of every kind of line ending, and columns from one", () => {
   for (const ending of ["\n", "\r\n", "\r"]) {
     const result = parseDocument(configSchema, ["{", '  "prot": 1', "}"].join(ending), options);

@@ -3,7 +3,9 @@
  *
  * The client begins with INIT and is answered READY; before that everything else is answered by an ERROR
  * `NOT_READY`. `id` is the client's name for a request, and every answer to it carries that id; what comes unasked
- * (PONG every five seconds, EVENT of the feed) has the id null.
+ * (PONG every five seconds, EVENT of the feed) has the id null. No PONG comes by itself while other messages wait for
+ * the client to take them, and none overtakes a message on its way: a client that takes silence for the end has to
+ * allow for its largest message.
  *
  *     INIT      → READY | ERROR                     PING    → PONG
  *     INVOKE    → RESULT | ERROR; with `stream`: TOKEN*, PROGRESS*, then COMPLETE | ERROR

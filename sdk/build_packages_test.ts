@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { deepEqual, equal, ok } from "node:assert/strict";
+import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { join } from "node:path";
 import { buildPackages, packageName } from "./build_packages.ts";
 import { testingJobId, TestingServer, testingToken } from "./testing_server.ts";
@@ -14,13 +14,15 @@ import { AirlockClient, AirlockError, type JobEvent, type JobView } from "${pack
 const client = new AirlockClient({ url: "http://127.0.0.1:1", token: "t" });
 const result: { output: number } = await client.invoke("p", "a", {}, { parse: (value) => Number(value) });
 const job: JobView = await client.enqueue({ plugin: "p", action: "a" });
+const code: string | undefined = (await client.job(job.id)).error?.code;
+await client.pipeline({ steps: [{ id: "s", plugin: "p", action: "a" }, { parallel: [{ id: "t", plugin: "p", action: "a" }] }] });
 for await (const event of client.watch(job.id)) {
   const one: JobEvent = event;
   if (one.event === "JOB_STARTED") one.data.attempt satisfies number;
 }
 // @ts-expect-error: an output that nobody parsed is unknown
 const untyped: number = (await client.invoke("p", "a")).output;
-console.log(result, untyped, AirlockError);
+console.log(result, untyped, code, AirlockError);
 `;
 
 async function run(cwd: string, program: string, ...args: string[]): Promise<string> {
@@ -44,6 +46,25 @@ async function install(): Promise<{ folder: string; installed: string }> {
   await Deno.symlink(zod, join(folder, "app/node_modules/zod"));
   await Deno.writeTextFile(join(folder, "app/package.json"), '{"type":"module"}');
   return { folder, installed };
+}
+
+/** Of packages: what a module names that is no file of its own. */
+function packagesIn(text: string): Set<string> {
+  return new Set(
+    [...text.matchAll(/^(?:import|\}) .*?from "([^".][^"]*)";$/gm)].map(([, name = ""]) => name),
+  );
+}
+
+async function checkImports(npm: string, jsr: string): Promise<void> {
+  deepEqual([...packagesIn(await Deno.readTextFile(join(npm, "client.js")))], ["zod"]);
+  const whole = await Deno.readTextFile(join(npm, "browser.js"));
+  equal(/(?:^|[;}])(?:import|export)\s*[^;]*?from\s*"/.test(whole), false);
+  for (const { name } of Deno.readDirSync(join(jsr, "schemas"))) {
+    for (const specifier of packagesIn(await Deno.readTextFile(join(jsr, "schemas", name)))) {
+      match(specifier, /^npm:zod@[\d.]+$/);
+    }
+    equal(/manifest|config|package|ledger|cell|warden|jsonc/.test(name), false, name);
+  }
 }
 
 Deno.test("buildPackages() makes packages that work under Node and Deno, typed", async (t) => {
@@ -76,6 +97,11 @@ Deno.test("buildPackages() makes packages that work under Node and Deno, typed",
         equal(text.includes(new URL("..", import.meta.url).pathname), false, name);
       }
     });
+
+    await t.step(
+      "zod is the only package in them, and of the schemas only those of what the client reads",
+      () => checkImports(installed, join(folder, "jsr")),
+    );
 
     await t.step("the types of the npm package are there", async () => {
       await Deno.writeTextFile(join(folder, "app/app.ts"), consumer);

@@ -18,8 +18,8 @@
  *
  * @module
  */
-import type { JobView } from "../schemas/job.ts";
-import { ActionStream, type Invoked } from "./client/action_stream.ts";
+import { ActionStream } from "./client/action_stream.ts";
+import { checkBearer, socketUrl } from "./client/address.ts";
 import { call } from "./client/call.ts";
 import { type ClientClock, systemClock } from "./client/clock.ts";
 import type {
@@ -27,6 +27,7 @@ import type {
   InvokeResult,
   JobRequestInput,
   Parsed,
+  PipelineRequestInput,
   RequestOptions,
   StreamOptions,
   TokensOptions,
@@ -34,23 +35,22 @@ import type {
   WatchOptions,
 } from "./client/options.ts";
 import type { WebSocketConstructor } from "./client/connection.ts";
-import { JobFailedError, RequestTimeoutError } from "./client/errors.ts";
-import { type Exchange, Exchanges } from "./client/exchanges.ts";
+import { ClientClosedError, JobFailedError } from "./client/errors.ts";
+import { Exchanges } from "./client/exchanges.ts";
 import { Feed } from "./client/feed.ts";
+import { HttpRequests } from "./client/http_requests.ts";
 import type { InboxLimits } from "./client/inbox.ts";
 import { watchJob } from "./client/job_watch.ts";
 import { type ClientState, Link } from "./client/link.ts";
-import type { FeedEvent, JobEvent } from "./client/read_message.ts";
-import { checkBearer, socketUrl } from "./client/address.ts";
+import { Readiness } from "./client/readiness.ts";
+import type { FeedEvent, Invoked, JobEvent, JobView } from "./client/server_messages.ts";
 
 export type { ClientClock } from "./client/clock.ts";
 export type { WebSocketConstructor, WebSocketLike } from "./client/connection.ts";
 export * from "./client/errors.ts";
 export type { ClientState } from "./client/link.ts";
-export type { FeedEvent, JobEvent } from "./client/read_message.ts";
-export type { Progress } from "./client/action_stream.ts";
 export type * from "./client/options.ts";
-export type { JobView };
+export type { FeedEvent, JobEvent, JobView, Progress } from "./client/server_messages.ts";
 
 /** Connects at `connect()`, or at the first request. */
 export class AirlockClient implements AsyncDisposable {
@@ -60,6 +60,8 @@ export class AirlockClient implements AsyncDisposable {
   readonly #feed: Feed;
   readonly #link: Link;
   readonly #exchanges: Exchanges;
+  readonly #readiness: Readiness;
+  readonly #http: HttpRequests;
 
   /** Throws TypeError for an address or a token that cannot be one, and where there is no WebSocket. */
   constructor(options: ClientOptions) {
@@ -73,30 +75,39 @@ export class AirlockClient implements AsyncDisposable {
       bufferCharsMax: options.bufferCharsMax ?? 4_194_304,
     };
     this.#feed = new Feed(this.#limits, guarded(onEvent));
+    this.#readiness = new Readiness(clock, this.#timeoutMs);
     const told = guarded(onStateChange);
+    const { pongIntervalMs = 5_000, messageCharsMax = 67_108_864 } = options;
+    const address = { url: socketUrl(url), token: checkBearer(token), messageCharsMax };
+    const fetch = options.fetch === undefined ? globalThis.fetch.bind(globalThis) : options.fetch;
+    this.#http = new HttpRequests({ ...address, fetch, clock });
     this.#link = new Link({
-      url: socketUrl(url),
-      token: checkBearer(token),
+      ...address,
       WebSocket,
-      fetch: options.fetch === undefined ? globalThis.fetch.bind(globalThis) : options.fetch,
+      fetch,
       clock,
       client: options.name ?? "airlock-client",
       feed,
       openTimeoutMs: this.#timeoutMs,
-      pongIntervalMs: options.pongIntervalMs ?? 5_000,
-      messageCharsMax: options.messageCharsMax ?? 67_108_864,
+      stableMs: pongIntervalMs,
+      silenceMaxMs: options.silenceMaxMs ?? 3 * pongIntervalMs,
       backoffMs: options.backoffMs ?? 250,
       backoffMaxMs: options.backoffMaxMs ?? 30_000,
       attemptsMax: options.attemptsMax ?? 1_000,
       faultsMax: 5,
     }, {
-      ready: (payload) => this.#exchanges.ready(payload),
+      ready: (payload) => {
+        this.#readiness.ready();
+        this.#feed.ready(payload.feed);
+        this.#exchanges.ready(payload);
+      },
       message: (message, chars) => {
         if (message.type === "EVENT" && message.id === null) this.#feed.receive(message.payload, chars);
         else this.#exchanges.receive(message, chars);
       },
       lost: (cause) => this.#exchanges.lost(cause),
       failed: (cause) => {
+        this.#readiness.failed(cause);
         this.#exchanges.failed(cause);
         this.#feed.failed(cause);
       },
@@ -126,29 +137,9 @@ export class AirlockClient implements AsyncDisposable {
    * Resolves when READY. Rejects with ConnectionRefusedError, GaveUpError or ClientClosedError, and after
    * `requestTimeoutMs` with RequestTimeoutError: then it is still trying.
    */
-  ready(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const end = (settle: () => void) => {
-        cancelTimer();
-        this.#exchanges.close(waiting);
-        settle();
-      };
-      const waiting: Exchange = {
-        begin: () => end(resolve),
-        receive: () => {},
-        lost: () => {},
-        fail: (cause) => end(() => reject(cause)),
-      };
-      const cancelTimer = this.#clock.setTimer(() => {
-        const message = `Cannot be ready: not within ${this.#timeoutMs} ms`;
-        waiting.fail(new RequestTimeoutError(message, "not_sent"));
-      }, this.#timeoutMs);
-      try {
-        this.#exchanges.open(waiting);
-      } catch (error) {
-        end(() => reject(error));
-      }
-    });
+  async ready(): Promise<void> {
+    this.#exchanges.checkTrying();
+    if (this.state !== "READY") await this.#readiness.wait();
   }
 
   /**
@@ -247,6 +238,28 @@ export class AirlockClient implements AsyncDisposable {
   }
 
   /**
+   * A job as it is now, its output included. Goes by HTTP, as do the next two: see the README. They reject with
+   * AirlockError, RequestTimeoutError, ConnectionLostError, ProtocolError or the signal's reason.
+   */
+  job(jobId: string, options: RequestOptions = {}): Promise<JobView> {
+    const path = `/v1/jobs/${encodeURIComponent(jobId)}`;
+    return this.#http.job({ ...this.#request(options), method: "GET", path });
+  }
+
+  /** Tries a job again that has failed or was cancelled. */
+  retry(jobId: string, options: RequestOptions = {}): Promise<JobView> {
+    const path = `/v1/jobs/${encodeURIComponent(jobId)}/retry`;
+    return this.#http.job({ ...this.#request(options), method: "POST", path });
+  }
+
+  /** Enqueues a pipeline: its job. To try again after a lost connection, give an `idempotencyKey` of your own. */
+  pipeline(request: PipelineRequestInput, options: RequestOptions = {}): Promise<JobView> {
+    return this.#http.job({
+      ...{ ...this.#request(options), method: "POST", path: "/v1/pipelines", body: request },
+    });
+  }
+
+  /**
    * A job's events, each once and in order, over lost connections; ends when the job has ended. Throws AirlockError
    * (JOB_NOT_FOUND, FORBIDDEN, …), the signal's reason, or what the client failed of.
    */
@@ -256,12 +269,17 @@ export class AirlockClient implements AsyncDisposable {
 
   /**
    * A job's tokens, likewise, of every attempt one after the other: see `onAttempt`. Ends when the job is completed,
-   * and throws JobFailedError when it has failed or was cancelled.
+   * and throws JobFailedError when it has ended otherwise and was not tried again.
    */
   async *tokens(jobId: string, options: TokensOptions = {}): AsyncGenerator<unknown, void, void> {
+    let failed: JobView | undefined;
     for await (const { event, data } of this.watch(jobId, options)) {
       switch (event) {
+        case "JOB_QUEUED":
+          failed = undefined;
+          break;
         case "JOB_STARTED":
+          failed = undefined;
           options.onAttempt?.(data.attempt);
           break;
         case "JOB_PROGRESS":
@@ -273,12 +291,13 @@ export class AirlockClient implements AsyncDisposable {
         case "JOB_FAILED":
         case "JOB_CANCELLED":
           // An attempt that failed and is made again leaves the job pending.
-          if (data.state === "failed" || data.state === "cancelled") throw new JobFailedError(data);
+          if (data.state === "failed" || data.state === "cancelled") failed = data;
           break;
         case "JOB_COMPLETED":
           return;
       }
     }
+    if (failed !== undefined) throw new JobFailedError(failed);
   }
 
   /**
@@ -296,6 +315,7 @@ export class AirlockClient implements AsyncDisposable {
 
   /** Ends everything that is under way with ClientClosedError. The client cannot be used again. */
   async close(): Promise<void> {
+    this.#http.close(new ClientClosedError("The client was closed"));
     await this.#link.close(1_000);
   }
 

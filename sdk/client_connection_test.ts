@@ -6,6 +6,7 @@
 import { deepEqual, equal, match, ok, rejects, throws } from "node:assert/strict";
 import {
   AirlockClient,
+  AirlockError,
   ClientClosedError,
   ConnectionLostError,
   ConnectionRefusedError,
@@ -14,7 +15,14 @@ import {
   RequestTimeoutError,
 } from "./client.ts";
 import { pauseBefore } from "./client/backoff.ts";
-import { settle, testingClient, testingInvoked, testingJobId, type TestingSocket } from "./testing_socket.ts";
+import {
+  settle,
+  testingClient,
+  testingInvoked,
+  testingJob,
+  testingJobId,
+  type TestingSocket,
+} from "./testing_socket.ts";
 
 Deno.test("AirlockClient refuses an address that holds a secret, and a token that cannot be one", () => {
   const make = (url: string, token = "t") => () => new AirlockClient({ url, token });
@@ -62,7 +70,7 @@ Deno.test("pauseBefore() doubles up to its maximum, and chance takes up to a hal
   equal(pauseBefore(3, backoff, 0), 200);
 });
 
-Deno.test("a client connects again after growing pauses, from the first one again once it was READY", async () => {
+Deno.test("a client connects again after growing pauses, from the first one again once it was READY for an interval", async () => {
   const { client, clock, socket, sockets } = testingClient({ backoffMs: 100, backoffMaxMs: 400 });
   client.connect().catch(() => {});
   const pauses: number[] = [];
@@ -73,7 +81,14 @@ Deno.test("a client connects again after growing pauses, from the first one agai
     await clock.pass(pauses.at(-1) ?? 0);
   }
   deepEqual([pauses, sockets.length], [[100, 200, 400, 400], 5]);
+  // One that ends right after READY is no better than one that did not open.
   socket().makeReady();
+  await clock.pass(4_999);
+  socket().emit("close", { code: 1_001 });
+  deepEqual([client.state, clock.pendingMs], ["CONNECTING", [400]]);
+  await clock.pass(400);
+  socket().makeReady();
+  await clock.pass(5_000);
   socket().emit("close", { code: 1_001 });
   deepEqual([client.state, clock.pendingMs], ["CONNECTING", [100]]);
   ok(client.cause instanceof ConnectionLostError);
@@ -162,6 +177,16 @@ Deno.test("a server that is silent for three intervals is taken for dead; any me
   equal(client.state, "CONNECTING");
 });
 
+Deno.test("a server is given silenceMaxMs for a message that takes long", async () => {
+  const { client, clock, socket } = testingClient({ silenceMaxMs: 60_000 });
+  client.connect().catch(() => {});
+  socket().makeReady();
+  await clock.pass(59_999);
+  equal(client.state, "READY");
+  await clock.pass(1);
+  equal(client.state, "CONNECTING");
+});
+
 Deno.test("ready() and a connection that does not open have a deadline", async () => {
   const { client, clock, sockets } = testingClient({ requestTimeoutMs: 1_000 });
   const late = rejects(client.connect(), RequestTimeoutError);
@@ -193,13 +218,12 @@ const malformed: readonly (readonly [what: string, data: unknown])[] = [
   ["text that is not JSON", "{"],
   ["JSON that is not a message", "[]"],
   ["null", "null"],
-  ["another type", JSON.stringify({ type: "HELLO", id: null, payload: {} })],
-  ["a field too many", JSON.stringify({ type: "PONG", id: null, payload: { uptimeMs: 1 }, more: 1 })],
-  [
-    "a prototype beside the payload",
-    '{"type":"PONG","id":null,"payload":{"uptimeMs":1},"__proto__":{"x":1}}',
-  ],
-  ["a token with a prototype beside it", '{"type":"TOKEN","id":"r1","payload":1,"__proto__":{"x":1}}'],
+  ["no type", JSON.stringify({ id: null, payload: {} })],
+  ["a prototype in the place of a type", '{"__proto__":{"type":"PONG"},"id":null,"payload":{}}'],
+  ["a result without a payload", JSON.stringify({ type: "RESULT", ...job })],
+  ["a result of another kind", JSON.stringify({ type: "RESULT", ...job, payload: { kind: "new" } })],
+  ["an error without a message", JSON.stringify({ type: "ERROR", ...job, payload: { code: "X" } })],
+  ["a token for a call that does not stream", JSON.stringify({ type: "TOKEN", ...job, payload: 1 })],
   ["a token without an id", JSON.stringify({ type: "TOKEN", payload: 1 })],
   ["a token under an id too long", JSON.stringify({ type: "TOKEN", id: "r".repeat(65), payload: 1 })],
   ["an answer that nothing asked for", JSON.stringify({ type: "TOKEN", id: "r99", payload: 1 })],
@@ -210,12 +234,19 @@ const malformed: readonly (readonly [what: string, data: unknown])[] = [
   ["a second READY", JSON.stringify({ type: "READY", id: "init", payload: {} })],
   ["an answer to another request", JSON.stringify({ type: "RESULT", ...job, payload: { kind: "done" } })],
   [
+    "a result without an output",
+    JSON.stringify({
+      ...{ type: "RESULT", ...job },
+      payload: { kind: "invoked", ...testingInvoked, output: undefined },
+    }),
+  ],
+  [
     "an output without its hash",
     JSON.stringify({ type: "RESULT", ...job, payload: { kind: "invoked", output: 1 } }),
   ],
   [
-    "an event of the feed that is none",
-    JSON.stringify({ type: "EVENT", id: null, payload: { event: "JOB_TOKEN", seq: "1", data: 1 } }),
+    "an event of the feed that does not fit",
+    JSON.stringify({ type: "EVENT", id: null, payload: { event: "EVENTS_DROPPED", seq: "1", data: 1 } }),
   ],
   [
     "an event of the feed with a number",
@@ -227,7 +258,7 @@ const malformed: readonly (readonly [what: string, data: unknown])[] = [
   ],
   [
     "a message that is too large",
-    JSON.stringify({ type: "PONG", id: null, payload: { uptimeMs: 1, x: "x".repeat(5_000) } }),
+    JSON.stringify({ type: "NEWER", id: null, payload: "x".repeat(5_000) }),
   ],
 ];
 for (const [what, data] of malformed) {
@@ -244,6 +275,74 @@ for (const [what, data] of malformed) {
     deepEqual([socket().closedBy, client.state], [4_002, "CONNECTING"]);
   });
 }
+
+const fromNewer: readonly (readonly [what: string, data: string])[] = [
+  ["another type", JSON.stringify({ type: "HELLO", id: null, payload: {} })],
+  ["a member too many", JSON.stringify({ type: "PONG", id: null, payload: { uptimeMs: 1, n: 1 }, more: 1 })],
+  ["a prototype beside a payload", '{"type":"PONG","id":null,"payload":{},"__proto__":{"type":"READY"}}'],
+  [
+    "another event of the feed",
+    JSON.stringify({ type: "EVENT", id: null, payload: { event: "NEWS", seq: "e1", data: 1 } }),
+  ],
+  [
+    "other words in an event of the feed",
+    JSON.stringify({
+      type: "EVENT",
+      id: null,
+      payload: {
+        ...{ event: "PLUGIN_CHANGED", seq: "e1", more: 1 },
+        data: { plugin: "hello", state: "dreaming", status: "new", breaker: "ajar", more: 1 },
+      },
+    }),
+  ],
+];
+for (const [what, data] of fromNewer) {
+  Deno.test(`a client sent ${what} by a newer server goes on`, async () => {
+    const { client, socket } = testingClient();
+    const invoked = client.invoke("hello", "greet");
+    socket().makeReady({ version: "1.7", more: { one: 1 } });
+    socket().emit("message", { data });
+    const ledger = { ...testingInvoked.ledger, more: 1 };
+    socket().receive("RESULT", "r1", { kind: "invoked", ...testingInvoked, ledger, more: 1 });
+    deepEqual((await invoked).ledger, testingInvoked.ledger);
+    deepEqual([socket().closedBy, client.state], [undefined, "READY"]);
+    socket().emit("close");
+    await client.close();
+  });
+}
+
+Deno.test("a client tells a code that it does not know as it is, and ignores a job's event that it does not know", async () => {
+  const { client, socket, clock } = testingClient();
+  const refused = rejects(client.invoke("hello", "greet"), (error: unknown) => {
+    return error instanceof AirlockError && error.code === "TOO_GREEDY";
+  });
+  socket().makeReady();
+  socket().receive("ERROR", "r1", { code: "TOO_GREEDY", message: "no", hint: "ask less" });
+  await refused;
+  const events = client.watch(testingJobId);
+  const first = events.next();
+  await settle();
+  const { id } = socket().last("SUBSCRIBE");
+  socket().receive("EVENT", id, { event: "JOB_PAUSED", seq: 1, data: {} });
+  const error = { code: "TOO_GREEDY", message: "no", more: 1 };
+  const data = { ...testingJob("failed"), kind: "swarm", waitingFor: "moon", error, more: 1 };
+  socket().receive("EVENT", id, { event: "JOB_FAILED", seq: 2, data, more: 1 });
+  const { value } = await first;
+  deepEqual([value?.seq, value?.event === "JOB_FAILED" && value.data.error?.code], [2, "TOO_GREEDY"]);
+  await events.return();
+  socket().emit("close");
+  await client.close();
+  deepEqual(clock.pendingMs, []);
+});
+
+Deno.test("a READY of another major version, or without what the client uses, ends the connection", () => {
+  for (const payload of [{ version: "2.0" }, { version: "1" }, { requestsMax: -1 }, { feed: undefined }]) {
+    const { client, socket } = testingClient();
+    client.connect().catch(() => {});
+    socket().makeReady(payload);
+    deepEqual([socket().closedBy, client.state], [4_002, "CONNECTING"]);
+  }
+});
 
 Deno.test("a server that never keeps the protocol is given up, though it is READY each time", async () => {
   const { client, clock, socket, sockets } = testingClient();

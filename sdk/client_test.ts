@@ -137,7 +137,7 @@ Deno.test("enqueue() without a key is not sent again", async () => {
 Deno.test("a request that is too large, or one too many, is refused before it is sent", async () => {
   const { client, socket } = testingClient();
   const connected = client.connect();
-  socket().makeReady(1_000);
+  socket().makeReady({ messageBytesMax: 1_000, requestsMax: 1_024 });
   await connected;
   await rejects(client.invoke("hello", "greet", "ü".repeat(500)), MessageTooLargeError);
   await rejects(client.watch("x".repeat(1_000)).next(), MessageTooLargeError);
@@ -275,8 +275,32 @@ Deno.test("tokens() tells of a second attempt before its tokens, and throws when
   for (const [index, [event, data]] of row.entries()) {
     socket().receive("EVENT", id, jobEvent(index + 1, event, data));
   }
+  socket().receive("COMPLETE", id, { kind: "subscribed", seq: row.length });
   await failed;
   deepEqual(told, [1, "a", 2, "b"]);
+});
+
+Deno.test("tokens() of a job that was tried again after it had failed gives all, and does not throw", async () => {
+  const { client, socket } = await readyClient();
+  const told: unknown[] = [];
+  const read = (async () => {
+    for await (const token of client.tokens(testingJobId)) told.push(token);
+  })();
+  await settle();
+  const { id } = socket().last("SUBSCRIBE");
+  const row = [
+    ["JOB_TOKEN", "a"],
+    ["JOB_FAILED", testingJob("failed", 1)],
+    ["JOB_QUEUED", testingJob("pending", 1)],
+    ["JOB_STARTED", testingJob("running", 2)],
+    ["JOB_TOKEN", "b"],
+    ["JOB_COMPLETED", testingJob("completed", 2)],
+  ] as const;
+  for (const [index, [event, data]] of row.entries()) {
+    socket().receive("EVENT", id, jobEvent(index + 1, event, data));
+  }
+  await read;
+  deepEqual(told, ["a", "b"]);
 });
 
 Deno.test("cancel() of a job is sent again after a lost connection", async () => {
@@ -290,7 +314,11 @@ Deno.test("cancel() of a job is sent again after a lost connection", async () =>
   equal((await cancelled)?.state, "cancelled");
 });
 
-const dropped = (seq: string) => ({ event: "EVENTS_DROPPED", seq, data: { count: 1 } });
+const dropped = (seq: string, count: number | null = 1) => ({
+  event: "EVENTS_DROPPED",
+  seq,
+  data: { count },
+});
 
 Deno.test("events() resumes the feed after its last event, over connections", async () => {
   const heard: string[] = [];
@@ -327,4 +355,35 @@ Deno.test("events() read too slowly has a marker in the place of what was droppe
   equal((await events.next()).value?.seq, "e11");
   await events.return();
   throws(() => socket().last("PING"));
+});
+
+Deno.test("events() drops a marker with its count, and one that is unknown stays unknown", async () => {
+  for (const [counts, missing] of [[[5, 7], 12], [[5, null, 7], null]] as const) {
+    const { client, socket } = await readyClient({ bufferItemsMax: 1 });
+    const events = client.events();
+    const first = events.next();
+    await settle();
+    socket().receive("EVENT", null, dropped("e0"));
+    for (const [seq, count] of counts.entries()) {
+      socket().receive("EVENT", null, dropped(`e${seq + 1}`, count));
+    }
+    await first;
+    const { value } = await events.next();
+    deepEqual(value, { event: "EVENTS_DROPPED", seq: `e${counts.length}`, data: { count: missing } });
+    await events.return();
+  }
+});
+
+Deno.test("events() of a client that is cut before its first event go on where the feed began", async () => {
+  const { client, clock, socket } = testingClient();
+  const first = client.events().next();
+  await settle();
+  socket().makeReady({ feed: "e41" });
+  equal(socket().last("INIT").payload.feedAfter, undefined);
+  socket().emit("close", { code: 1_006 });
+  await clock.pass(250);
+  socket().makeReady({ feed: "e44" });
+  equal(socket().last("INIT").payload.feedAfter, "e41");
+  socket().receive("EVENT", null, dropped("e42"));
+  equal((await first).value?.seq, "e42");
 });

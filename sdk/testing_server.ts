@@ -5,7 +5,7 @@
  * @module
  */
 import { type ClientMessage, clientMessageSchema } from "../schemas/ws_protocol.ts";
-import { testingInvoked, testingJob, testingJobId } from "./testing_socket.ts";
+import { testingInvoked, testingJob, testingJobId, testingReady } from "./testing_socket.ts";
 
 export const testingToken = "airlock_secret";
 
@@ -49,13 +49,7 @@ export class TestingServer implements AsyncDisposable {
     };
     switch (message.type) {
       case "INIT":
-        return send("READY", {
-          version: "1.0",
-          airlock: "0.1.0",
-          uptimeMs: 1,
-          messageBytesMax: 1_048_576,
-          requestsMax: 64,
-        });
+        return send("READY", testingReady);
       case "INVOKE":
         if (message.payload.stream) { for (let token = 0; token < 3; token++) send("TOKEN", { token }); }
         return send(message.payload.stream ? "COMPLETE" : "RESULT", { kind: "invoked", ...testingInvoked });

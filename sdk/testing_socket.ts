@@ -38,10 +38,9 @@ export class TestingSocket implements WebSocketLike {
   }
 
   /** Opens it and answers INIT. */
-  makeReady(messageBytesMax = 1_048_576): void {
+  makeReady(payload: Record<string, unknown> = {}): void {
     this.emit("open");
-    const payload = { version: "1.0", airlock: "0.1.0", uptimeMs: 1, messageBytesMax, requestsMax: 64 };
-    this.receive("READY", this.sent[0]?.id, payload);
+    this.receive("READY", this.sent[0]?.id, { ...testingReady, ...payload });
   }
 
   /** The last message of a type; throws when there is none. */
@@ -121,6 +120,15 @@ export function testingClient(options: Partial<ClientOptions> = {}) {
   };
   return { client, clock, sockets, socket };
 }
+
+export const testingReady = {
+  version: "1.0",
+  airlock: "0.1.0",
+  uptimeMs: 1,
+  messageBytesMax: 1_048_576,
+  requestsMax: 64,
+  feed: null,
+};
 
 export const testingJobId = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
 

@@ -7,8 +7,10 @@ import { z } from "@hono/zod-openapi";
 import { type Clock, systemClock } from "../../sandbox/clock.ts";
 import type { EventCursor } from "../bus/event_cursor.ts";
 import type { ApiContext, ApiKernel, Caller } from "./context.ts";
+import { tokenStands } from "./authenticate.ts";
 import { EventBody } from "./event_body.ts";
 import type { EventReaders } from "./event_readers.ts";
+import { eventStreamHeaders } from "./event_text.ts";
 import { strictQuery } from "./strict_query.ts";
 
 /** Made at a time, about, so that a slow reader is seen to take some. */
@@ -43,27 +45,24 @@ export interface Watching<C extends EventCursor> {
  * which tells an EventSource to stay away, where none are to come. Throws QUEUE_FULL, NOT_READY.
  */
 export function answerEvents<C extends EventCursor>(
-  { config, tokens }: Pick<ApiKernel, "config" | "tokens">,
+  kernel: Pick<ApiKernel, "config" | "tokens">,
   c: Pick<ApiContext, "req" | "body">,
   { readers, caller, clock = systemClock, watch, head }: Watching<C>,
 ): Response {
-  const headers = { "content-type": "text/event-stream" };
   const cursor = watch();
   const hasEnded = cursor.isEnded;
   if (hasEnded || c.req.method === "HEAD") {
     cursor[Symbol.dispose]();
-    return hasEnded ? c.body(null, 204) : c.body(null, 200, headers);
+    return hasEnded ? c.body(null, 204) : c.body(null, 200, eventStreamHeaders);
   }
-  const { readerBytesMax, readerTimeoutMs } = config.streams;
-  // It was accepted: what comes after the scheme is the secret.
-  const secret = (c.req.header("authorization") ?? "").replace(/^bearer +/i, "");
+  const { readerBytesMax, readerTimeoutMs } = kernel.config.streams;
   let leave = () => {};
   const events = new EventBody(cursor, {
     bytesMax: Math.min(readerBytesMax, chunkBytesMax),
     takeTimeoutMs: readerTimeoutMs,
     clock,
     head: head?.(cursor) ?? "",
-    mayRead: () => tokens.authenticate(secret)?.id === caller.id,
+    mayRead: tokenStands(kernel, c.req.raw, caller),
     ended: () => leave(),
   });
   try {
@@ -72,5 +71,5 @@ export function answerEvents<C extends EventCursor>(
     void events.body.cancel();
     throw error;
   }
-  return c.body(events.body, 200, headers);
+  return c.body(events.body, 200, eventStreamHeaders);
 }

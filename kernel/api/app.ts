@@ -38,17 +38,24 @@ import { requestPath } from "./request_path.ts";
 import { registerSchedules } from "./schedules.ts";
 import { setSecurityHeaders } from "./security_headers.ts";
 import { registerTokens } from "./tokens.ts";
+import { registerWs, WsConnections } from "./ws.ts";
 
 export interface AppOptions {
   /** The folder of swagger-ui-dist, see `swagger_ui_folder.ts`. */
   readonly swaggerUiFolder: string;
   /** Those who watch events: whoever ends the server has to end them. New ones, if left out. */
   readonly readers?: EventReaders;
+  /** Likewise. */
+  readonly connections?: WsConnections;
 }
 
 export function createApp(
   kernel: ApiKernel,
-  { swaggerUiFolder, readers = new EventReaders(kernel.config.streams) }: AppOptions,
+  {
+    swaggerUiFolder,
+    readers = new EventReaders(kernel.config.streams),
+    connections = new WsConnections(kernel.config.http),
+  }: AppOptions,
 ): Api {
   const app: Api = new OpenAPIHono<ApiEnv>({ getPath: plainPath, defaultHook: refuseInvalid });
   app.onError((error, c) => answerProblem(kernel, error, c));
@@ -73,6 +80,7 @@ export function createApp(
   registerPipelines(app, kernel);
   registerSchedules(app, kernel);
   registerEvents(app, kernel, readers);
+  registerWs(app, kernel, { readers, connections });
   const reads = new ReadSlots({ action: "read the ledger", ...bounds });
   registerLedger(app, kernel, reads);
   registerLedgerKeys(app, kernel);

@@ -64,6 +64,19 @@ export function authenticate({ tokens }: Pick<ApiKernel, "tokens">, request: Req
   return caller;
 }
 
+/**
+ * Whether the token that `request` came with still stands for `caller`, to be asked as long as its answer goes on.
+ * Who was admitted once is not counted as refused.
+ */
+export function tokenStands(
+  { tokens }: Pick<ApiKernel, "tokens">,
+  request: Request,
+  { id }: Caller,
+): () => boolean {
+  const secret = bearerSecret(request.headers.get("authorization") ?? "") ?? "";
+  return () => tokens.authenticate(secret)?.id === id;
+}
+
 /** Throws FORBIDDEN. */
 export function checkRole(caller: Caller, needed: Role): void {
   if (roleIncludes(caller.role, needed)) return;

@@ -57,7 +57,10 @@ export class EventBody {
         this.#awaitReader(options.takeTimeoutMs);
       },
       pull: () => this.#pull(),
-      cancel: () => this.#letGo(),
+      cancel: () => {
+        this.#controller = undefined;
+        this.#letGo();
+      },
     }, { highWaterMark: 0 });
   }
 
@@ -125,9 +128,13 @@ export class EventBody {
 
   #awaitReader(timeoutMs: number): void {
     this.#cancelTimer();
+    // Deno's server cancels from within `enqueue` when its connection is lost.
+    if (this.#state === "closed") return;
     this.#cancelTimer = this.#options.clock.setTimer(() => {
+      // A reader that is ended with the kernel was not too slow for anything.
+      const isTooSlow = this.#state === "open";
       this.#letGo();
-      this.#controller?.enqueue(encoder.encode(tooSlowText));
+      if (isTooSlow) this.#controller?.enqueue(encoder.encode(tooSlowText));
       this.#controller?.close();
     }, timeoutMs);
   }

@@ -4,6 +4,7 @@ import type { Event, EventCursor } from "../bus/event_cursor.ts";
 import { closeGraceMs, EventBody } from "./event_body.ts";
 import { keepAliveMs } from "./event_text.ts";
 import { TestingEventSource } from "./testing_event_source.ts";
+import { loseWithinEnqueue } from "./testing_lost_reader.ts";
 
 const takeTimeoutMs = 30_000;
 
@@ -178,7 +179,7 @@ Deno.test("EventBody.close() gives up a stuck reader after a moment", async () =
   await clock.pass(closeGraceMs);
   letGo();
   events.close();
-  assert.equal(decoder.decode((await reader.read()).value), ": reader too slow\n\n");
+  // It was not too slow: Airlock is stopping.
   assert.equal((await reader.read()).done, true);
 });
 
@@ -197,4 +198,16 @@ Deno.test("EventBody lets go when its reader is gone while it waits", async () =
   assert.equal((await waiting).done, true);
   await settle();
   letGo();
+});
+
+// The timer that was left failed when its time was over, and the kernel with it.
+Deno.test("EventBody waits for no reader that is lost within its enqueue", async () => {
+  const { clock, events, push, letGo } = create();
+  push("1");
+  const reader = events.body.getReader();
+  using _lost = loseWithinEnqueue(reader);
+  await reader.read();
+  await settle();
+  letGo();
+  await clock.pass(takeTimeoutMs);
 });

@@ -5,10 +5,12 @@
  * Invariants:
  * - one call is one event: data is one line, so that nothing in it can end an event and begin another;
  * - `id` counts from 1 without a gap;
+ * - a reader that lost its right to read is told so within `keepAliveMs`, and nothing after it;
  * - what waits in memory is what the caller of `send` does not wait for, and one pending progress.
  *
  * @module
  */
+import type { Clock } from "../../sandbox/clock.ts";
 import { eventText, keepAliveText } from "./event_text.ts";
 
 export type EventName = "TOKEN" | "PROGRESS" | "COMPLETE" | "ERROR";
@@ -22,7 +24,10 @@ const bufferedBytesMax = 16_384;
 export interface EventStreamOptions {
   /** A comment is sent whenever nothing else was for this long, lest a proxy gives the stream up. */
   readonly keepAliveMs: number;
-  /** The reader is gone before the last event. */
+  readonly clock: Clock;
+  /** Data of the ERROR that ends the stream before its time; asked for as often. */
+  refusal(): string | undefined;
+  /** The reader is gone, or was refused, before the last event. */
   onCancel(): void;
 }
 
@@ -31,7 +36,7 @@ export class EventStream {
   /** Resolves with the first thing sent; from then on the answer's status is settled. */
   readonly opened: Promise<void>;
   readonly #open: () => void;
-  readonly #keepAliveTimer: ReturnType<typeof setInterval>;
+  #cancelTimer: () => void = () => undefined;
   #state: "waiting" | "open" | "closed" = "waiting";
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   #room: PromiseWithResolvers<void> | undefined;
@@ -39,7 +44,7 @@ export class EventStream {
   #sequence = 0;
   #idle = true;
 
-  constructor({ keepAliveMs, onCancel }: EventStreamOptions) {
+  constructor(private readonly options: EventStreamOptions) {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.opened = promise;
     this.#open = resolve;
@@ -50,10 +55,10 @@ export class EventStream {
       pull: () => this.#resume(),
       cancel: () => {
         this.close();
-        onCancel();
+        options.onCancel();
       },
     }, new ByteLengthQueuingStrategy({ highWaterMark: bufferedBytesMax }));
-    this.#keepAliveTimer = setInterval(() => this.#keepAlive(), keepAliveMs);
+    this.#awaitTick();
   }
 
   get state(): "waiting" | "open" | "closed" {
@@ -65,7 +70,7 @@ export class EventStream {
     if (this.#state === "closed") return;
     this.#flushProgress();
     this.#enqueueEvent(event, json);
-    if (this.#hasRoom()) return;
+    if (this.state === "closed" || this.#hasRoom()) return;
     this.#room ??= Promise.withResolvers<void>();
     await this.#room.promise;
   }
@@ -82,6 +87,7 @@ export class EventStream {
     if (this.#state === "closed") return;
     this.#flushProgress();
     this.#enqueueEvent(event, json);
+    if (this.state === "closed") return;
     this.#controller?.close();
     this.close();
   }
@@ -89,7 +95,7 @@ export class EventStream {
   /** Lets go of everything; safe to repeat. */
   close(): void {
     this.#state = "closed";
-    clearInterval(this.#keepAliveTimer);
+    this.#cancelTimer();
     this.#resume();
   }
 
@@ -98,17 +104,30 @@ export class EventStream {
     this.#enqueue(encoder.encode(eventText(this.#sequence, event, json)));
   }
 
+  /** Deno's server cancels from within it when its connection is lost. */
   #enqueue(bytes: Uint8Array): void {
+    if (this.#state === "closed") return;
     this.#idle = false;
     this.#controller?.enqueue(bytes);
-    if (this.#state !== "waiting") return;
+    if (this.state !== "waiting") return;
     this.#state = "open";
     this.#open();
   }
 
+  #awaitTick(): void {
+    const { clock, keepAliveMs } = this.options;
+    this.#cancelTimer = clock.setTimer(() => this.#keepAlive(), keepAliveMs);
+  }
+
   #keepAlive(): void {
+    const refusal = this.options.refusal();
+    if (refusal !== undefined) {
+      this.end("ERROR", refusal);
+      return this.options.onCancel();
+    }
     if (this.#idle && this.#hasRoom()) this.#enqueue(keepAlive);
     this.#idle = true;
+    if (this.#state !== "closed") this.#awaitTick();
   }
 
   #hasRoom(): boolean {

@@ -1,7 +1,15 @@
 import assert from "node:assert/strict";
+import { systemClock } from "../../sandbox/clock.ts";
+import { TestingClock } from "../../sandbox/testing_clock.ts";
 import { EventStream } from "./event_stream.ts";
+import { loseWithinEnqueue } from "./testing_lost_reader.ts";
 
-const quiet = { keepAliveMs: 60_000, onCancel: () => assert.fail("cancelled") };
+const quiet = {
+  keepAliveMs: 60_000,
+  clock: systemClock,
+  refusal: () => undefined,
+  onCancel: () => assert.fail("cancelled"),
+};
 
 interface ReceivedEvent {
   id: string;
@@ -102,9 +110,50 @@ Deno.test("EventStream lets its sender go when the reader is gone", async () => 
 });
 
 Deno.test("EventStream sends a comment while it is idle, which settles the status", async () => {
-  const stream = new EventStream({ keepAliveMs: 1, onCancel: () => undefined });
+  const stream = new EventStream({ ...quiet, keepAliveMs: 1, onCancel: () => undefined });
   const reader = stream.body.getReader();
   assert.equal(new TextDecoder().decode((await reader.read()).value), ": keep-alive\n\n");
   await stream.opened;
   await reader.cancel();
+});
+
+Deno.test("EventStream survives a reader that is lost within its enqueue", async () => {
+  const acts: ((stream: EventStream) => void | Promise<void>)[] = [
+    (stream) => stream.send("TOKEN", "1"),
+    (stream) => stream.sendProgress("{}"),
+    (stream) => stream.end("COMPLETE", "{}"),
+  ];
+  for (const act of acts) {
+    let cancels = 0;
+    const stream = new EventStream({ ...quiet, onCancel: () => cancels += 1 });
+    const reader = stream.body.getReader();
+    const reading = reader.read();
+    using _lost = loseWithinEnqueue(reader);
+    await act(stream);
+    await reading;
+    assert.deepEqual([stream.state, cancels], ["closed", 1]);
+  }
+});
+
+// Else a revoked token would hear a plugin for as long as that speaks.
+Deno.test("EventStream tells a reader that lost its right, and nothing after it", async () => {
+  for (const isOpen of [true, false]) {
+    const clock = new TestingClock();
+    let [mayRead, cancels] = [true, 0];
+    const refusal = () => mayRead ? undefined : '{"code":"UNAUTHENTICATED"}';
+    const stream = new EventStream({ keepAliveMs: 100, clock, refusal, onCancel: () => cancels += 1 });
+    const waiting = isOpen ? stream.send("TOKEN", JSON.stringify("x".repeat(100_000))) : undefined;
+    clock.advance(100);
+    assert.equal(cancels, 0);
+    mayRead = false;
+    clock.advance(100);
+    assert.deepEqual([cancels, clock.isTimerSet], [1, false]);
+    await Promise.all([waiting, stream.opened]);
+    await stream.send("TOKEN", "late");
+    stream.end("COMPLETE", "late");
+    const text = await new Response(stream.body).text();
+    assert.match(text, /event: ERROR\ndata: {"code":"UNAUTHENTICATED"}\n\n$/);
+    assert.doesNotMatch(text, /late/);
+    assert.equal(stream.state, "closed");
+  }
 });

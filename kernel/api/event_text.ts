@@ -17,6 +17,9 @@ export const tooSlowText = ": reader too slow\n\n";
 /** Proxies commonly give up on a connection that was idle for 30 to 60 seconds. */
 export const keepAliveMs = 15_000;
 
+/** A proxy that collects an answer before it passes any of it on would hold events back. */
+export const eventStreamHeaders = { "content-type": "text/event-stream", "x-accel-buffering": "no" } as const;
+
 /** One event. Its data is one line, so that nothing in it can end this event and begin another. */
 export function eventText(id: string | number, type: string, json: string): string {
   // A line break in JSON can only stand between its tokens, where a space says the same. Parsing and

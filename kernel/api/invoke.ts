@@ -8,24 +8,25 @@
  * @module
  */
 import { createRoute, z } from "@hono/zod-openapi";
+import { type Clock, systemClock } from "../../sandbox/clock.ts";
 import { invokeResultSchema, progressSchema } from "../../schemas/api.ts";
-import { type ProblemCode, problemCodes } from "../../schemas/problem.ts";
+import { type ProblemCode, problemCodes, ProblemError } from "../../schemas/problem.ts";
 import type { Call, CallResult } from "../kernel.ts";
-import { authenticate, checkReady, checkRole } from "./authenticate.ts";
-import type { Api, ApiContext, ApiKernel } from "./context.ts";
+import { authenticate, checkReady, checkRole, tokenStands } from "./authenticate.ts";
+import type { Api, ApiContext, ApiKernel, Caller } from "./context.ts";
 import { EventStream } from "./event_stream.ts";
+import { eventStreamHeaders, keepAliveMs } from "./event_text.ts";
 import { checkJsonBytes, readBody } from "./json_body.ts";
 import { toProblemError } from "./problems.ts";
+import { checkpointMember, resultMembers } from "./result_text.ts";
 import { bodyProblems, writeProblems, writtenHeaders } from "./responses.ts";
 import { checkpointHeader, requestIdHeader, securityHeaders } from "./security_headers.ts";
-
-/** Proxies commonly give up on a connection that was idle for 30 to 60 seconds. */
-const keepAliveMs = 15_000;
 
 const callProblems = problemCodes.filter((code): code is ProblemCode =>
   ![
     "NOT_FOUND",
     "METHOD_NOT_ALLOWED",
+    "UPGRADE_REQUIRED",
     "TOKEN_NOT_FOUND",
     "ENTRY_NOT_FOUND",
     "GRANT_REFUSED",
@@ -66,7 +67,7 @@ const invokeRoute = createRoute({
   },
 });
 
-export function registerInvoke(app: Api, kernel: ApiKernel): void {
+export function registerInvoke(app: Api, kernel: ApiKernel, clock: Clock = systemClock): void {
   app.openAPIRegistry.registerPath(invokeRoute);
   app.post(invokeRoute.getRoutingPath(), async (c) => {
     checkReady(kernel);
@@ -86,7 +87,7 @@ export function registerInvoke(app: Api, kernel: ApiKernel): void {
     };
     c.set("recorded", true);
     return acceptsEventStream(raw.headers.get("accept"))
-      ? await answerAsStream(kernel, c, call)
+      ? await answerAsStream(kernel, c, { call, caller, clock })
       : answerAsJson(c, await kernel.router.invoke(call));
   });
 }
@@ -95,35 +96,37 @@ function acceptsEventStream(accept: string | null): boolean {
   return accept !== null && /(?:^|,)\s*text\/event-stream\s*(?:[;,]|$)/i.test(accept);
 }
 
-// Fatal, and nothing stripped: what it decodes is sent as the very bytes that `outputSha256` covers.
-const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
 function answerAsJson(c: ApiContext, result: CallResult): Response {
-  return new Response(resultText(result), {
-    headers: answerHeaders(c, "application/json", result.checkpoint),
+  // A string, because Deno sends one faster than it sends bytes.
+  return new Response(`{${resultMembers(result)}}`, {
+    headers: answerHeaders(c, jsonHeaders, result.checkpoint),
   });
 }
 
-/** The answer, output set in as it is. A string, because Deno sends one faster than it sends bytes. */
-function resultText({ output, durationMs, inputSha256, outputSha256, ledger }: CallResult): string {
-  return `{"output":${utf8.decode(output)},"durationMs":${durationMs},"inputSha256":"${inputSha256}",` +
-    `"outputSha256":"${outputSha256}","ledger":{"index":${ledger.index},"size":${ledger.size}}}`;
-}
-
-/** `json`, the text of an object, with one more member at its end. */
-function withCheckpoint(json: string, checkpoint: string): string {
-  return `${json.slice(0, -1)},"checkpoint":"${checkpoint}"}`;
+/** The data of an ERROR: the problem, with one more member at its end. */
+function errorText(kernel: ApiKernel, error: unknown): string {
+  const problem = JSON.stringify(toProblemError(error).toProblem());
+  return `${problem.slice(0, -1)},${checkpointMember(kernel.ledger.checkpointBase64())}}`;
 }
 
 /**
  * Until the first event the status is open: a call that fails by then is answered with its problem.
  *
  * The stream's header carries the checkpoint of its beginning, and its last event the one that covers the
- * call's outcome.
+ * call's outcome. A caller whose token is revoked meanwhile hears nothing more than that.
  */
-async function answerAsStream(kernel: ApiKernel, c: ApiContext, call: Call): Promise<Response> {
+async function answerAsStream(
+  kernel: ApiKernel,
+  c: ApiContext,
+  { call, caller, clock }: { call: Call; caller: Caller; clock: Clock },
+): Promise<Response> {
   const gone = new AbortController();
-  const events = new EventStream({ keepAliveMs, onCancel: () => gone.abort() });
+  const stands = tokenStands(kernel, c.req.raw, caller);
+  const events = new EventStream({
+    ...{ keepAliveMs, clock },
+    refusal: () => stands() ? undefined : errorText(kernel, revoked()),
+    onCancel: () => gone.abort(),
+  });
   const settled = kernel.router.invoke({
     ...call,
     // The request's own signal stays silent when the connection breaks in the middle of a write.
@@ -133,26 +136,35 @@ async function answerAsStream(kernel: ApiKernel, c: ApiContext, call: Call): Pro
       progress: ({ fraction, note }) => events.sendProgress(JSON.stringify({ fraction, note })),
     },
   }).then((result) => {
-    events.end("COMPLETE", withCheckpoint(resultText(result), result.checkpoint));
+    events.end("COMPLETE", `{${resultMembers(result)},${checkpointMember(result.checkpoint)}}`);
     return result.checkpoint;
   }).catch((error) => {
     if (events.state === "waiting") {
       events.close();
       throw error;
     }
-    const problem = JSON.stringify(toProblemError(error).toProblem());
-    events.end("ERROR", withCheckpoint(problem, kernel.ledger.checkpointBase64()));
+    events.end("ERROR", errorText(kernel, error));
   });
   const checkpoint = await Promise.race([settled, events.opened]);
   return new Response(events.body, {
-    headers: answerHeaders(c, "text/event-stream", checkpoint ?? kernel.ledger.checkpointBase64()),
+    headers: answerHeaders(c, eventStreamHeaders, checkpoint ?? kernel.ledger.checkpointBase64()),
   });
 }
 
-function answerHeaders(c: ApiContext, contentType: string, checkpoint: string): Record<string, string> {
+function revoked(): ProblemError {
+  return new ProblemError("UNAUTHENTICATED", "Cannot go on with the call: the token was revoked");
+}
+
+const jsonHeaders = { "content-type": "application/json" };
+
+function answerHeaders(
+  c: ApiContext,
+  headers: Record<string, string>,
+  checkpoint: string,
+): Record<string, string> {
   return {
     ...securityHeaders,
-    "content-type": contentType,
+    ...headers,
     [requestIdHeader]: c.get("requestId"),
     [checkpointHeader]: checkpoint,
   };

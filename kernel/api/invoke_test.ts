@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
+import { OpenAPIHono } from "@hono/zod-openapi";
+import { TestingClock } from "../../sandbox/testing_clock.ts";
 import { type Problem, ProblemError } from "../../schemas/problem.ts";
 import type { Call } from "../kernel.ts";
 import { createApp } from "./app.ts";
+import type { ApiEnv, Caller } from "./context.ts";
+import { keepAliveMs } from "./event_text.ts";
+import { registerInvoke } from "./invoke.ts";
 import { serveApi } from "./serve.ts";
 import {
   bearer,
@@ -220,6 +225,31 @@ Deno.test("registerInvoke() aborts the call when its stream is cancelled", async
   const response = await post("{}", streaming);
   await response.body?.cancel();
   assert.equal(kernel.calls[0]?.signal.aborted, true);
+});
+
+Deno.test("registerInvoke() ends a stream whose token was revoked, and its call", async () => {
+  const clock = new TestingClock();
+  const { kernel } = create(async ({ sink, signal }) => {
+    await sink?.token("1");
+    await new Promise((resolve) => signal.addEventListener("abort", resolve));
+    await sink?.token('"late"');
+    throw new ProblemError("CANCELLED", "Cannot finish: the caller went away");
+  });
+  let caller: Caller = { id: "t1", role: "invoker", actor: "token:t1" };
+  const app = new OpenAPIHono<ApiEnv>();
+  registerInvoke(app, { ...kernel, tokens: { ...kernel.tokens, authenticate: () => caller } }, clock);
+  const response = await app.request(path, { method: "POST", body: "{}", headers: streaming });
+  assert.equal(response.headers.get("x-accel-buffering"), "no");
+  clock.advance(keepAliveMs);
+  assert.equal(kernel.calls[0]?.signal.aborted, false);
+  caller = { ...caller, id: "t2" };
+  clock.advance(keepAliveMs);
+  assert.equal(kernel.calls[0]?.signal.aborted, true);
+  const events = await eventsOf(response);
+  assert.deepEqual(events.map(([event]) => event), ["TOKEN", "ERROR"]);
+  const { code, checkpoint } = events[1]?.[1] as Problem & { checkpoint: string };
+  assert.deepEqual([code, checkpoint], ["UNAUTHENTICATED", checkpointBase64]);
+  assert.deepEqual([kernel.refusedTokens.count, clock.isTimerSet], [0, false]);
 });
 
 Deno.test("registerInvoke() fails closed on an output that is not UTF-8", async () => {

@@ -5,12 +5,12 @@
  */
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Clock } from "../../sandbox/clock.ts";
-import { roleIncludes } from "../../schemas/api.ts";
 import { jobEventData } from "../../schemas/event.ts";
 import { answerEvents, eventStream, resumeFrom } from "./answer_events.ts";
 import { requireRole } from "./authenticate.ts";
 import type { Api, ApiKernel } from "./context.ts";
 import type { EventReaders } from "./event_readers.ts";
+import { checkJobId, readerOf } from "./jobs.ts";
 import { tokenProblems } from "./responses.ts";
 
 const number = z.string().regex(/^\d{0,15}$/, "must be the id of an event of a job, a whole number");
@@ -43,12 +43,12 @@ export function registerJobEvents(app: Api, kernel: ApiKernel, readers: EventRea
     (c) => {
       const after = Number(c.req.valid("header")["last-event-id"] || c.req.valid("query").after || 0);
       const caller = c.get("caller");
-      const reader = { actor: caller.actor, readsAll: roleIncludes(caller.role, "operator") };
+      const id = checkJobId(c.req.valid("param").id);
       return answerEvents(kernel, c, {
         readers,
         clock,
         caller,
-        watch: () => kernel.jobs.watch(c.req.valid("param").id, after, reader),
+        watch: () => kernel.jobs.watch(id, after, readerOf(caller)),
       });
     },
   );

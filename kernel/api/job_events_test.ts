@@ -129,6 +129,13 @@ Deno.test("registerJobEvents() lets the jobs decide who may read, and takes no p
     assert.equal(await statusOf("admin", `/v1/jobs/${job}/events`), 404);
   }
   assert.deepEqual([seen.open, readers.count], [0, 0]);
+  // What can be no job's id is not asked for.
+  assert.equal(seen.readers.length, 4);
+});
+
+Deno.test("registerJobEvents() asks proxies not to hold events back", async () => {
+  const { get } = create();
+  assert.equal((await get(undefined, {}, "operator", "HEAD")).headers.get("x-accel-buffering"), "no");
 });
 
 Deno.test("registerJobEvents() disposes the cursor of who finds no place", async () => {

@@ -46,7 +46,9 @@ const listQuery = strictQuery({
   after: jobIdSchema.optional().describe("`next` of the page before, or the id of the last job already read"),
   state: jobStateSchema.optional(),
   plugin: pluginIdSchema.optional(),
-  parent: jobIdSchema.optional().describe("Only the parts of this pipeline"),
+  parent: jobIdSchema.optional().describe(
+    "Only the parts of this pipeline; `JOB_NOT_FOUND` where there is no such job",
+  ),
 });
 
 const logsQuery = strictQuery({
@@ -149,7 +151,7 @@ function registerReads(app: Api, kernel: ApiKernel, reads: ReadSlots): void {
       summary: "List jobs",
       description:
         "Needs the role `viewer`. The newest come first. A filter looks at a bounded number of jobs, so a page may " +
-        "hold few or none and still have a `next`.",
+        "hold few or none and still have a `next`. `JOB_NOT_FOUND`: there is no job `parent`.",
       security: [{ bearer: [] }],
       middleware: [viewer, holdSlot(reads)] as const,
       request: { query: listQuery },

@@ -4,7 +4,7 @@ import { jobSchema } from "../../schemas/job.ts";
 import { ProblemError } from "../../schemas/problem.ts";
 import type { Jobs } from "../jobs/jobs.ts";
 import { createApp } from "./app.ts";
-import { nestingMax } from "./read_json.ts";
+import { nestingMax } from "./json_bounds.ts";
 import { jobIds, jobNamed } from "./testing_jobs.ts";
 import { bearer, checkpointBase64, createTestingKernel } from "./testing_kernel.ts";
 

@@ -30,6 +30,11 @@ Deno.test("registerOpenApi() documents every route that is served, in OpenAPI 3.
   assert.deepEqual(documented.toSorted(), [...new Set(served)].toSorted());
 });
 
+Deno.test("registerOpenApi() documents the WebSocket among the others", async () => {
+  const { get } = (await readDocument()).paths["/v1/ws"];
+  for (const status of [101, 401, 403, 422, 426, 503]) assert.ok(status in get.responses, String(status));
+});
+
 Deno.test("registerOpenApi() names the token on all routes but those of health, each under its own name", async () => {
   const document = await readDocument();
   assert.equal(document.components.securitySchemes.bearer.scheme, "bearer");

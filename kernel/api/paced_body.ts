@@ -30,6 +30,8 @@ export function createPacedBody(
   }
 
   function awaitReader(controller: ReadableStreamDefaultController): void {
+    // Deno's server cancels from within `enqueue` when its connection is lost.
+    if (state === "ended") return;
     timer = setTimeout(() => {
       end();
       controller.error(new Error(`Cannot go on with an answer: nobody took it for ${takeTimeoutMs} ms`));

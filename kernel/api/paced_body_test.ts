@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { createPacedBody } from "./paced_body.ts";
+import { loseWithinEnqueue } from "./testing_lost_reader.ts";
 
 const hourMs = 3_600_000;
 
@@ -64,4 +65,14 @@ Deno.test("createPacedBody() breaks off when nobody ever reads it", async () => 
   await ended.promise;
   await assert.rejects(() => body.getReader().read(), /nobody took it/);
   await create(hourMs).cancel();
+});
+
+// The sanitizer sees a timer that is left.
+Deno.test("createPacedBody() waits for no reader that is lost within its enqueue", async () => {
+  const { seen, create, returned } = createSource();
+  const reader = create(hourMs).getReader();
+  using _lost = loseWithinEnqueue(reader);
+  await reader.read();
+  await returned;
+  assert.deepEqual(seen, { made: 1, returned: 1, ended: 1 });
 });

@@ -72,3 +72,21 @@ Deno.test("registerPipelines() refuses a plan that is nested too deep, whatever 
   }
   assert.deepEqual(kernel.jobs.asked, []);
 });
+
+// Whoever tries Airlock begins with it: it must do without a grant.
+Deno.test("registerPipelines() takes the plan of docs/jobs.md, of bundled actions that need no grant", async () => {
+  const text = await Deno.readTextFile(new URL("../../docs/jobs.md", import.meta.url));
+  const plan = /```json\n([^]*?)```/.exec(text)?.[1] ?? assert.fail("no plan");
+  const called = [...plan.matchAll(/"plugin": "([^"]+)",\s+"action": "([^"]+)"/g)].map(([, ...names]) =>
+    names
+  );
+  assert.ok(called.length > 2);
+  for (const [plugin, action] of called) {
+    assert.ok(["hello", "ngram", "notes", "csv-profile"].includes(plugin ?? ""), plugin);
+    const manifest = new URL(`../../plugins/${plugin}/plugin.jsonc`, import.meta.url);
+    assert.ok((await Deno.readTextFile(manifest)).includes(`"${action}": {`), `${plugin}/${action}`);
+  }
+  const app = createApp(createTestingKernel(), { swaggerUiFolder: "/nowhere" });
+  const headers = { ...bearer("invoker"), "content-type": "application/json" };
+  assert.equal((await app.request("/v1/pipelines", { method: "POST", headers, body: plan })).status, 202);
+});

@@ -12,10 +12,9 @@
  */
 import { getLogger } from "@logtape/logtape";
 import type { z } from "zod";
-import { explainIssue } from "../../schemas/explain_issue.ts";
-import { jsonPointer } from "../../schemas/parse_document.ts";
-import { type Fault, type ProblemCode, ProblemError } from "../../schemas/problem.ts";
+import { type ProblemCode, ProblemError } from "../../schemas/problem.ts";
 import type { ApiContext, ApiKernel } from "./context.ts";
+import { faultsMax, faultsOf, inputInvalid } from "./json_faults.ts";
 import { requestPath } from "./request_path.ts";
 import { checkpointHeader, requestIdHeader, securityHeaders } from "./security_headers.ts";
 
@@ -25,9 +24,6 @@ const reads = new Set(["GET", "HEAD"]);
 
 /** Airlock's own failures, and those of an end that may have been recorded already. */
 const unrecorded: ReadonlySet<ProblemCode> = new Set(["INTERNAL", "NOT_READY"]);
-
-/** No more faults than this are listed. */
-const faultsMax = 100;
 
 /** Answers with a problem, after it was recorded if it refuses an act. */
 export async function answerProblem(
@@ -65,13 +61,7 @@ export function toProblemError(error: unknown): ProblemError {
 /** `hook` of the routes: what does not fit a route's schema is INPUT_INVALID. */
 export function refuseInvalid(result: { success: true } | { success: false; error: z.core.$ZodError }): void {
   if (result.success) return;
-  const errors = result.error.issues.slice(0, faultsMax).map((issue): Fault => ({
-    path: jsonPointer(issue.path),
-    message: explainIssue(issue),
-  }));
-  const [{ path, message } = { path: "", message: "it does not fit" }] = errors;
-  const where = path === "" ? "" : `${path} `;
-  throw new ProblemError("INPUT_INVALID", `Cannot read the request: ${where}${message}`, { errors });
+  throw inputInvalid(faultsOf(result.error, { faultsMax, names: () => [] }));
 }
 
 function isRefusedAct(problem: ProblemError, c: ApiContext): boolean {
@@ -100,6 +90,7 @@ function problemResponse(problem: ProblemError, headers: Record<string, string>)
       ...headers,
       "content-type": "application/problem+json",
       ...(problem.code === "UNAUTHENTICATED" ? { "www-authenticate": 'Bearer realm="airlock"' } : {}),
+      ...(problem.code === "UPGRADE_REQUIRED" ? { upgrade: "websocket", connection: "upgrade" } : {}),
       ...(retryAfterMs === undefined ? {} : { "retry-after": String(Math.ceil(retryAfterMs / 1_000)) }),
     },
   });

@@ -3,7 +3,8 @@ import fc from "fast-check";
 import { z } from "zod";
 import { ProblemError } from "../../schemas/problem.ts";
 import { createApp } from "./app.ts";
-import { nestingMax, parseValue, readJson, valuesMax } from "./read_json.ts";
+import { nestingMax, valuesMax } from "./json_bounds.ts";
+import { parseValue, readJson } from "./read_json.ts";
 import { bearer, createTestingKernel } from "./testing_kernel.ts";
 
 const limits = { bodyBytesMax: 16_777_216, bodyTimeoutMs: 1_000 };
@@ -45,6 +46,8 @@ Deno.test("readJson() refuses a number that would become null, and tells where i
   const path = "/input/0/a~1b";
   await assert.rejects(() => read('{"input":[{"a/b":-1e309}]}'), isInvalid(/a double can hold/, path));
   assert.deepEqual(await read("[1e308,5e-324,-0]"), [1e308, 5e-324, -0]);
+  const long = `/input/${"x".repeat(64)}…`;
+  await assert.rejects(() => read(`{"input":{"${"x".repeat(1_000_000)}":1e309}}`), isInvalid(/double/, long));
 });
 
 Deno.test("readJson() takes no body for what stands for it, and for a fault without that", async () => {

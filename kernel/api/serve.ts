@@ -7,7 +7,7 @@ import { within } from "../within.ts";
 import { createApp } from "./app.ts";
 import type { ApiKernel } from "./context.ts";
 import { EventReaders } from "./event_readers.ts";
-import { registerWs } from "./ws.ts";
+import { WsConnections } from "./ws.ts";
 
 export interface ServeApiOptions {
   readonly kernel: ApiKernel;
@@ -34,8 +34,8 @@ export interface ApiServer {
 /** Throws if the address cannot be listened on. */
 export function serveApi({ kernel, host, port, swaggerUiFolder, log }: ServeApiOptions): ApiServer {
   const readers = new EventReaders(kernel.config.streams);
-  const app = createApp(kernel, { swaggerUiFolder, readers });
-  const sockets = registerWs(app, kernel, { readers });
+  const connections = new WsConnections(kernel.config.http);
+  const app = createApp(kernel, { swaggerUiFolder, readers, connections });
   const start = (on: number) =>
     listen({
       hostname: host,
@@ -83,7 +83,7 @@ export function serveApi({ kernel, host, port, swaggerUiFolder, log }: ServeApiO
       // A connection whose client went silent in the middle of a body holds the shutdown for ever, and Deno has
       // no way to close it then (aborting the server's signal throws BadResource): it ends with the process.
       // It also cuts every WebSocket at once, so those are closed first.
-      const closed = sockets.closeAll().then(() => server.shutdown());
+      const closed = connections.closeAll().then(() => server.shutdown());
       return within(kernel.config.http.drainTimeoutMs, closed);
     },
   };

@@ -3,7 +3,8 @@
  *
  * What Deno's server WebSocket does by itself, and cannot be told otherwise: a frame above 64 MiB, or a text that is
  * not UTF-8, ends the socket without a close frame; a message in many frames is put together whatever its size, and
- * refused only then; and a close frame that the client never answers leaves the socket to the client.
+ * refused only then; and a close frame that the client never answers leaves the socket to the client. It pings a client
+ * that it heard nothing from, see {@linkcode idleTimeoutS}.
  *
  * @module
  */
@@ -18,20 +19,40 @@ import { tokenProblems } from "./responses.ts";
 import { requestIdHeader, securityHeaders } from "./security_headers.ts";
 import { admitCaller, checkSource, readOffer } from "./ws/admit_upgrade.ts";
 import { Connection } from "./ws/connection.ts";
+import { slowestBytesPerSecond } from "./ws/outbox.ts";
 
 export interface WsOptions {
   /** Where each connection takes a place. */
   readonly readers: EventReaders;
-  readonly clock?: Clock;
+  readonly connections: WsConnections;
+  readonly clock?: Clock | undefined;
 }
 
-export interface WsConnections {
-  readonly count: number;
+/** Those that are open: whoever ends the server has to end them. Their number is bounded by the readers' places. */
+export class WsConnections {
+  readonly #open = new Set<Connection>();
+
+  constructor(private readonly limits: { readonly drainTimeoutMs: number }) {}
+
+  get count(): number {
+    return this.#open.size;
+  }
+
+  /** Returns what is to be called when the connection is no more. */
+  enter(connection: Connection): () => void {
+    this.#open.add(connection);
+    return () => this.#open.delete(connection);
+  }
+
   /**
-   * Lets what is under way be answered and closes all, with 1001. Takes `http.drainTimeoutMs` at most; then
+   * Lets what is under way be answered and closes all, with 1001. Takes `drainTimeoutMs` at most; then
    * they are closed all the same. To be awaited before the server's own shutdown, which cuts what it finds.
    */
-  closeAll(): Promise<void>;
+  async closeAll(): Promise<void> {
+    const all = [...this.#open];
+    await within(this.limits.drainTimeoutMs, Promise.all(all.map((one) => one.drain())));
+    for (const one of all) one.close();
+  }
 }
 
 const wsRoute = createRoute({
@@ -47,17 +68,16 @@ const wsRoute = createRoute({
   security: [{ bearer: [] }],
   responses: {
     101: { description: "The socket is open; the client begins with INIT." },
-    ...tokenProblems("INPUT_INVALID", "QUEUE_FULL"),
+    ...tokenProblems("UPGRADE_REQUIRED", "INPUT_INVALID", "QUEUE_FULL"),
   },
 });
 
-/** To be called before the headers are prepared: the answer of an upgrade is used as it is. */
+/** The answer of an upgrade is used as it is, so that it is given all its headers here. */
 export function registerWs(
   app: Api,
   kernel: ApiKernel,
-  { readers, clock = systemClock }: WsOptions,
-): WsConnections {
-  const connections = new Set<Connection>();
+  { readers, connections, clock = systemClock }: WsOptions,
+): void {
   app.openAPIRegistry.registerPath(wsRoute);
   app.get(wsRoute.getRoutingPath(), (c) => {
     checkReady(kernel);
@@ -67,16 +87,17 @@ export function registerWs(
     c.set("caller", caller);
     checkSource(kernel.config, raw.headers);
     let connection: Connection | undefined;
+    let forget = () => {};
     const leave = readers.enter(caller.actor, () => void connection?.drain());
     try {
-      const { socket, response } = upgrade(raw);
+      const { socket, response } = upgrade(raw, idleTimeoutS(kernel.config.streams));
       const ended = () => {
         leave();
-        if (connection !== undefined) connections.delete(connection);
+        forget();
       };
       const authenticate = () => admitCaller(kernel, credentials);
       connection = new Connection({ kernel, socket, caller, clock, authenticate, ended });
-      connections.add(connection);
+      forget = connections.enter(connection);
       for (const [name, value] of Object.entries(securityHeaders)) response.headers.set(name, value);
       response.headers.set(requestIdHeader, c.get("requestId"));
       // Not by Deno's own option: that does not find a protocol in a list without spaces.
@@ -87,28 +108,31 @@ export function registerWs(
       throw error;
     }
   });
-
-  return {
-    get count() {
-      return connections.size;
-    },
-    async closeAll() {
-      const all = [...connections];
-      await within(kernel.config.http.drainTimeoutMs, Promise.all(all.map((one) => one.drain())));
-      for (const one of all) one.close();
-    },
-  };
 }
 
-/** Throws INPUT_INVALID for a request that is no upgrade. */
-function upgrade(request: Request): Deno.WebSocketUpgrade {
+/** Of a long message, what may lie in the system's own buffers once the socket is rid of it. */
+const systemBufferBytes = 4_194_304;
+
+/**
+ * For half of this Deno waits before it pings a silent client, and for the other half before it ends one that does not
+ * answer. A ping comes behind what is on its way, so a client that takes that slowly, and not too slowly for
+ * `ws/outbox.ts`, must be able to answer by then.
+ */
+export function idleTimeoutS({ readerTimeoutMs }: { readonly readerTimeoutMs: number }): number {
+  return 2 * Math.ceil(readerTimeoutMs / 1_000 + systemBufferBytes / slowestBytesPerSecond);
+}
+
+/** Throws UPGRADE_REQUIRED, and INPUT_INVALID for an upgrade that lacks what belongs to one. */
+function upgrade(request: Request, idleTimeout: number): Deno.WebSocketUpgrade {
+  const asked = request.headers.get("upgrade")?.toLowerCase().split(",").map((name) => name.trim()) ?? [];
+  if (request.method !== "GET" || !asked.includes("websocket")) {
+    throw new ProblemError("UPGRADE_REQUIRED", "Cannot open a WebSocket: the request is no upgrade to one");
+  }
   try {
-    if (request.method !== "GET") throw new TypeError("the method is not GET");
-    return Deno.upgradeWebSocket(request);
+    return Deno.upgradeWebSocket(request, { idleTimeout });
   } catch (cause) {
     if (!(cause instanceof TypeError)) throw cause;
-    throw new ProblemError("INPUT_INVALID", "Cannot open a WebSocket: the request is no upgrade to one", {
-      cause,
-    });
+    const state = "the request is no proper upgrade to one";
+    throw new ProblemError("INPUT_INVALID", `Cannot open a WebSocket: ${state}`, { cause });
   }
 }

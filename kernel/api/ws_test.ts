@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { askUpgrade, serveWs, TestingClient, upgradeHeaders } from "./ws/testing_client.ts";
 import { bearer } from "./testing_kernel.ts";
+import { idleTimeoutS } from "./ws.ts";
 
 const own: [string, string] = ["Host", "localhost"];
 const authorized: [string, string] = ["Authorization", bearer("viewer").authorization];
@@ -109,9 +110,17 @@ Deno.test("registerWs() answers a request that is no upgrade, and one that comes
   await using server = serveWs();
   const url = `http://127.0.0.1:${server.port}/v1/ws`;
   const plain = await fetch(url, { headers: bearer("viewer") });
-  assert.deepEqual([plain.status, (await plain.json()).code], [422, "INPUT_INVALID"]);
+  assert.deepEqual([plain.status, (await plain.json()).code], [426, "UPGRADE_REQUIRED"]);
+  assert.deepEqual([plain.headers.get("upgrade"), plain.headers.get("connection")], ["websocket", "upgrade"]);
   const head = await fetch(url, { method: "HEAD", headers: bearer("viewer") });
-  assert.equal(head.status, 422);
+  assert.equal(head.status, 426);
+  const other = await askUpgrade(server.port, [
+    ["Upgrade", "h2c"],
+    ["Connection", "Upgrade"],
+    own,
+    authorized,
+  ]);
+  assert.deepEqual([other.status, other.code], [426, "UPGRADE_REQUIRED"]);
   const noKey = await askUpgrade(server.port, [
     ...upgradeHeaders.filter(([name]) => name !== "Sec-WebSocket-Key"),
     own,
@@ -138,4 +147,10 @@ Deno.test("registerWs() gives each connection a place, and refuses one above str
   await first[Symbol.asyncDispose]();
   await using fourth = await server.ready();
   assert.deepEqual([second.texts, fourth.texts], [[], []]);
+});
+
+// Deno's own 15 seconds would cut who takes a long message at the slowest rate that is allowed.
+Deno.test("idleTimeoutS() lets a slow client take what lies in the system's buffers before it answers a ping", () => {
+  assert.equal(idleTimeoutS({ readerTimeoutMs: 30_000 }), 2 * (30 + 64));
+  assert.equal(idleTimeoutS({ readerTimeoutMs: 1 }), 2 * 65);
 });

@@ -25,7 +25,10 @@ export interface FeedOptions {
 }
 
 export interface FeedCursor extends EventCursor {
-  /** Watching after this id goes on where this reader is. */
+  /**
+   * Watching after this id goes on where this reader is. The id that it was asked for, until the reader was told that
+   * nobody knows what came after that.
+   */
   readonly id: string;
 }
 
@@ -64,15 +67,15 @@ export class Feed {
   watch(afterId?: string): FeedCursor {
     if (afterId === undefined) return this.#cursor(this.#last + 1);
     const after = Number(this.#idPattern.exec(afterId)?.[1] ?? NaN);
-    return after <= this.#last ? this.#cursor(after + 1) : this.#cursor(undefined);
+    return after <= this.#last ? this.#cursor(after + 1) : this.#cursor(undefined, afterId);
   }
 
   /** `next`: number of the event that comes next; undefined: nobody knows. */
-  #cursor(next: number | undefined): FeedCursor {
+  #cursor(next: number | undefined, unknownId = ""): FeedCursor {
     let state: "open" | "closed" = "open";
     const ended = new AbortController();
     const hasNews = () => next === undefined || next <= this.#last;
-    const id = () => this.#id((next ?? this.#oldest) - 1);
+    const id = () => next === undefined ? unknownId : this.#id(next - 1);
     return {
       get id() {
         return id();

@@ -183,3 +183,26 @@ Deno.test("Feed's cursors do not wait where there is something to read", async (
     assert.ok(read(cursor).length > 0);
   }
 });
+
+// A reader is told its place before it reads, and may be cut in between.
+Deno.test("FeedCursor.id resumes where its reader is, also before that was told of a gap", () => {
+  const { feed, publish } = create(4);
+  using fresh = feed.watch();
+  assert.equal(fresh.id, `${life}-0`);
+  publish(2);
+  assert.equal(fresh.id, `${life}-0`);
+  {
+    using again = feed.watch(fresh.id);
+    assert.deepEqual(read(again), [1, 2]);
+    assert.equal(again.id, `${life}-2`);
+  }
+  publish(4);
+  for (
+    const [id, expected] of [[fresh.id, ["-2", 3, 4, 5, 6]], ["cafecafe-5", ["-null", 3, 4, 5, 6]]] as const
+  ) {
+    using cut = feed.watch(id);
+    using again = feed.watch(cut.id);
+    assert.deepEqual(read(again), expected);
+    assert.equal(again.id, `${life}-6`);
+  }
+});

@@ -8,18 +8,12 @@
  *
  * @module
  */
-import type { ServerMessage } from "../../schemas/ws_protocol.ts";
 import type { ClientClock } from "./clock.ts";
 import { AirlockError, BufferOverflowError, ProtocolError, RequestTimeoutError } from "./errors.ts";
 import type { Exchange, Exchanges, RequestBody } from "./exchanges.ts";
 import { Inbox, type InboxLimits } from "./inbox.ts";
-import { lostBy } from "./link.ts";
-
-export type Progress = Extract<ServerMessage, { type: "PROGRESS" }>["payload"];
-export type Invoked = Extract<
-  Extract<ServerMessage, { type: "COMPLETE" }>["payload"],
-  { kind: "invoked" }
->;
+import { lostBy, notSentWithin } from "./link.ts";
+import type { Invoked, Progress, ServerMessage } from "./server_messages.ts";
 
 export interface ActionStreamOptions {
   readonly body: RequestBody;
@@ -37,7 +31,6 @@ export class ActionStream implements Exchange {
   readonly #options: ActionStreamOptions;
   readonly #inbox: Inbox<unknown>;
   #settle: { resolve(result: Invoked): void; reject(error: unknown): void } | undefined;
-  #id: string | undefined;
   #isOver = false;
   readonly #cancelTimer: () => void;
 
@@ -49,7 +42,7 @@ export class ActionStream implements Exchange {
     // Who reads the tokens is told by them: a result that nobody asked for is no unhandled rejection.
     this.result.catch(() => {});
     const { signal } = options;
-    const timedOut = `Cannot send "INVOKE": not connected within ${options.timeoutMs} ms`;
+    const timedOut = `Cannot send "INVOKE": ${notSentWithin(options.timeoutMs)}`;
     this.#cancelTimer = options.clock.setTimer(
       () => this.fail(new RequestTimeoutError(timedOut, "not_sent")),
       options.timeoutMs,
@@ -76,7 +69,7 @@ export class ActionStream implements Exchange {
   begin(): void {
     this.#cancelTimer();
     try {
-      this.#id = this.#exchanges.send(this, this.#options.body);
+      this.#exchanges.send(this, this.#options.body);
     } catch (error) {
       this.fail(error);
     }
@@ -114,7 +107,7 @@ export class ActionStream implements Exchange {
 
   #token(token: unknown, chars: number): void {
     if (!this.#inbox.isFull) return this.#inbox.push(token, chars);
-    this.#exchanges.cancel(this.#id);
+    this.#exchanges.cancel(this);
     this.fail(
       new BufferOverflowError(`Cannot read "a stream": ${this.#inbox.size} tokens were not read in time`),
     );
@@ -122,7 +115,7 @@ export class ActionStream implements Exchange {
 
   #abandonOnce(error: unknown): void {
     if (this.#isOver) return;
-    this.#exchanges.cancel(this.#id);
+    this.#exchanges.cancel(this);
     this.fail(error);
     this.#inbox.abort(error);
   }
@@ -130,7 +123,7 @@ export class ActionStream implements Exchange {
   #over(): void {
     this.#isOver = true;
     this.#cancelTimer();
-    this.#exchanges.close(this, this.#id);
+    this.#exchanges.close(this);
     this.#options.signal?.removeEventListener("abort", this.#aborted);
   }
 }

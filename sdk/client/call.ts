@@ -1,22 +1,20 @@
 /**
  * A call is one request with one answer.
  *
- * It waits for READY, is sent, and settles once: answered, timed out, aborted, or lost with its connection. One that
+ * It waits for its turn, is sent, and settles once: answered, timed out, aborted, or lost with its connection. One that
  * is safe to repeat is not lost but sent again.
  *
  * @module
  */
-import type { ServerMessage } from "../../schemas/ws_protocol.ts";
 import type { ClientClock } from "./clock.ts";
 import { AirlockError, ProtocolError, RequestTimeoutError } from "./errors.ts";
 import type { Exchange, Exchanges, RequestBody } from "./exchanges.ts";
-import { lostBy } from "./link.ts";
-
-type ResultPayload = Extract<ServerMessage, { type: "RESULT" }>["payload"];
+import { lostBy, notSentWithin } from "./link.ts";
+import type { ResultPayload, ServerMessage } from "./server_messages.ts";
 
 export interface CallOptions<T> {
   readonly body: RequestBody;
-  /** From now to the answer, the wait for READY included. */
+  /** From now to the answer, the wait for READY and for its turn included. */
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;
   /** Whether doing it twice is the same as once. */
@@ -40,8 +38,7 @@ export function call<T>(exchanges: Exchanges, clock: ClientClock, options: CallO
     });
     const abort = () => exchange.abandon(signal?.reason);
     const cancelTimer = clock.setTimer(() => {
-      const message = `Cannot finish "${options.body.type}": no answer within ${options.timeoutMs} ms`;
-      exchange.abandon(new RequestTimeoutError(message, exchange.wasSent ? "unknown" : "not_sent"));
+      exchange.abandon(timedOut(options, exchange.wasSent));
     }, options.timeoutMs);
     signal?.addEventListener("abort", abort);
     try {
@@ -52,10 +49,18 @@ export function call<T>(exchanges: Exchanges, clock: ClientClock, options: CallO
   });
 }
 
+function timedOut(
+  { body: { type }, timeoutMs }: CallOptions<unknown>,
+  wasSent: boolean,
+): RequestTimeoutError {
+  return wasSent
+    ? new RequestTimeoutError(`Cannot finish "${type}": no answer within ${timeoutMs} ms`, "unknown")
+    : new RequestTimeoutError(`Cannot send "${type}": ${notSentWithin(timeoutMs)}`, "not_sent");
+}
+
 type Settle<T> = (resolve: (value: T) => void, reject: (error: unknown) => void) => void;
 
 class Call<T> implements Exchange {
-  #id: string | undefined;
   wasSent = false;
 
   constructor(
@@ -66,7 +71,7 @@ class Call<T> implements Exchange {
 
   begin(): void {
     try {
-      this.#id = this.exchanges.send(this, this.options.body);
+      this.exchanges.send(this, this.options.body);
       this.wasSent = true;
     } catch (error) {
       this.fail(error);
@@ -77,7 +82,7 @@ class Call<T> implements Exchange {
     if (message.type === "ERROR") {
       const error = new AirlockError(message.payload);
       // Airlock is on its way down, or not up yet: the next connection will do.
-      if (error.code === "NOT_READY" && this.options.isRepeatable) return this.exchanges.forget(this.#id);
+      if (error.code === "NOT_READY" && this.options.isRepeatable) return this.exchanges.postpone(this);
       return this.fail(error);
     }
     const value = message.type === "RESULT" ? this.options.read(message.payload) : undefined;
@@ -88,8 +93,7 @@ class Call<T> implements Exchange {
   }
 
   lost(cause: Error): void {
-    this.#id = undefined;
-    if (this.options.isRepeatable) return;
+    if (this.options.isRepeatable) return this.exchanges.wait(this);
     this.fail(lostBy(cause, this.options.body.type));
   }
 
@@ -99,12 +103,12 @@ class Call<T> implements Exchange {
 
   /** Nobody waits any more: what it asked for need not be finished. */
   abandon(error: unknown): void {
-    if (this.options.body.type === "INVOKE") this.exchanges.cancel(this.#id);
+    if (this.options.body.type === "INVOKE") this.exchanges.cancel(this);
     this.fail(error);
   }
 
   #end(settle: Settle<T>): void {
-    this.exchanges.close(this, this.#id);
+    this.exchanges.close(this);
     this.settled(settle);
   }
 }

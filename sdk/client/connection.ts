@@ -9,15 +9,11 @@
  *
  * @module
  */
-import {
-  type ServerMessage,
-  wsProtocolVersion,
-  wsSubprotocol,
-  wsTokenPrefix,
-} from "../../schemas/ws_protocol.ts";
+import { wsProtocolVersion, wsSubprotocol, wsTokenPrefix } from "../../schemas/ws_protocol.ts";
 import type { ClientClock } from "./clock.ts";
 import { AirlockError, ConnectionLostError, ConnectionRefusedError, ProtocolError } from "./errors.ts";
 import { readMessage } from "./read_message.ts";
+import type { Ready, ServerMessage } from "./server_messages.ts";
 
 /** What the client needs of a WebSocket: the browser's, Deno's, Node's, and that of the package `ws` have it. */
 export interface WebSocketLike {
@@ -42,11 +38,10 @@ export interface ConnectionOptions {
   readonly client: string;
   readonly feed: boolean;
   readonly openTimeoutMs: number;
-  readonly pongIntervalMs: number;
+  /** So long without a whole message, and the server is taken for dead. */
+  readonly silenceMaxMs: number;
   readonly messageCharsMax: number;
 }
-
-export type Ready = Extract<ServerMessage, { type: "READY" }>["payload"];
 
 /** `refused`: no use to try again. `fault`: the server does not keep the protocol. */
 export interface ConnectionEnd {
@@ -62,8 +57,6 @@ export interface ConnectionHandlers {
   ended(end: ConnectionEnd): void;
 }
 
-/** Of its kind: intervals without a sign of life after which the server is taken for dead. */
-export const silentIntervalsMax = 3;
 const initId = "init";
 /** With this the server closes a connection whose token was revoked. */
 const revokedCode = 4_401;
@@ -151,6 +144,8 @@ export class Connection {
     try {
       this.#heardAtMs = this.#options.clock.nowMs();
       const message = readMessage(data, this.#options.messageCharsMax);
+      // A newer server's: a sign of life like any other.
+      if (message === undefined) return;
       if (this.#phase === "ready") {
         if (isRevocation(message)) return this.#refuse("the token is not valid any more", 401);
         if (message.type === "READY") throw new ProtocolError('Cannot take "READY": it came before');
@@ -182,12 +177,12 @@ export class Connection {
 
   /** One timer, and not one for each message: tokens are many. */
   #watchPulse(): void {
-    const { clock, pongIntervalMs } = this.#options;
+    const { clock, silenceMaxMs } = this.#options;
     this.#cancelTimer = clock.setTimer(() => {
       const silentMs = clock.nowMs() - this.#heardAtMs;
-      if (silentMs < silentIntervalsMax * pongIntervalMs) this.#watchPulse();
+      if (silentMs < silenceMaxMs) this.#watchPulse();
       else this.#lose(`it gave no sign of life for ${Math.round(silentMs)} ms`);
-    }, pongIntervalMs);
+    }, this.#heardAtMs + silenceMaxMs - clock.nowMs());
   }
 
   #socketClosed(code: number | undefined): void {

@@ -1,17 +1,15 @@
 /**
- * The errors of the client: what a caller may meet, each with a closed code.
+ * The errors of the client: what a caller may meet, each with a code.
  *
  * {@linkcode AirlockError} is Airlock's own answer; the others are the client's. What a signal aborts rejects with
  * the signal's reason. Nothing here holds a token.
  *
  * @module
  */
-import type { JobView } from "../../schemas/job.ts";
 import type { Fault } from "../../schemas/problem.ts";
-import type { ServerMessage } from "../../schemas/ws_protocol.ts";
+import type { ErrorPayload, JobView } from "./server_messages.ts";
 
-type ErrorPayload = Extract<ServerMessage, { type: "ERROR" }>["payload"];
-/** The codes of Airlock's own errors. */
+/** The codes of Airlock's own errors; a newer Airlock may have others. */
 export type AirlockErrorCode = ErrorPayload["code"];
 
 /** Airlock answered by an error. */

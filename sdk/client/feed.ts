@@ -8,7 +8,8 @@
  */
 import { TooManyRequestsError } from "./errors.ts";
 import { Inbox, type InboxLimits } from "./inbox.ts";
-import { type FeedEvent, readFeedEvent } from "./read_message.ts";
+import { readFeedEvent } from "./read_message.ts";
+import type { EventPayload, FeedEvent } from "./server_messages.ts";
 
 const readersMax = 256;
 
@@ -23,7 +24,7 @@ export class Feed {
     this.#onEvent = onEvent;
   }
 
-  /** Id of the last event that came. */
+  /** Id of the last event that came; before the first one, where the feed began. */
   get after(): string | undefined {
     return this.#after;
   }
@@ -37,11 +38,17 @@ export class Feed {
     this.#after = after;
   }
 
+  /** A connection is READY. `position`: where its feed begins; null: it has none. */
+  ready(position: string | null): void {
+    this.#after ??= position ?? undefined;
+  }
+
   /** Throws ProtocolError. */
-  receive(payload: unknown, chars: number): void {
-    const event = readFeedEvent(payload);
-    if (event.seq === this.#after) return;
-    this.#after = event.seq;
+  receive(payload: EventPayload, chars: number): void {
+    const { seq, event } = readFeedEvent(payload);
+    if (seq === this.#after) return;
+    this.#after = seq;
+    if (event === undefined) return;
     for (const reader of this.#readers) reader.offer(event, chars);
     this.#onEvent?.(event);
   }
@@ -72,7 +79,7 @@ export class Feed {
 class FeedReader {
   readonly inbox: Inbox<FeedEvent>;
   /** Not told yet. */
-  #dropped: { count: number; seq: string } | undefined;
+  #dropped: { readonly count: number | null; readonly seq: string } | undefined;
 
   constructor(limits: InboxLimits) {
     this.inbox = new Inbox(limits);
@@ -80,7 +87,8 @@ class FeedReader {
 
   offer(event: FeedEvent, chars: number): void {
     if (this.inbox.isFull || this.#dropped !== undefined) {
-      this.#dropped = { count: (this.#dropped?.count ?? 0) + 1, seq: event.seq };
+      const before = this.#dropped === undefined ? 0 : this.#dropped.count;
+      this.#dropped = { count: sum(before, missingWith(event)), seq: event.seq };
     } else this.inbox.push(event, chars);
   }
 
@@ -93,4 +101,13 @@ class FeedReader {
     }
     return (await this.inbox.take())?.item;
   }
+}
+
+/** How many events are missing where this one is dropped; null: unknown. */
+function missingWith(event: FeedEvent): number | null {
+  return event.event === "EVENTS_DROPPED" ? event.data.count : 1;
+}
+
+function sum(one: number | null, other: number | null): number | null {
+  return one === null || other === null ? null : one + other;
 }

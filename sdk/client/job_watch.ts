@@ -7,11 +7,11 @@
  *
  * @module
  */
-import type { ServerMessage } from "../../schemas/ws_protocol.ts";
 import { AirlockError, ProtocolError } from "./errors.ts";
 import type { Exchange, Exchanges } from "./exchanges.ts";
 import { Inbox, type InboxLimits } from "./inbox.ts";
-import { type JobEvent, readJobEvent } from "./read_message.ts";
+import { readJobEvent } from "./read_message.ts";
+import type { EventPayload, JobEvent, ServerMessage } from "./server_messages.ts";
 
 export interface JobWatchOptions {
   readonly job: string;
@@ -46,8 +46,7 @@ class JobWatch implements Exchange {
   readonly #inbox: Inbox<JobEvent>;
   /** Of the last event that came. */
   #seq: number;
-  #id: string | undefined;
-  /** `waiting`: for a connection. `paused`: for its reader. */
+  /** `waiting`: for its turn. `paused`: for its reader. */
   #state: "waiting" | "subscribed" | "paused" | "ended" = "waiting";
 
   constructor(exchanges: Exchanges, limits: InboxLimits, { job, after }: JobWatchOptions) {
@@ -58,12 +57,21 @@ class JobWatch implements Exchange {
   }
 
   take(): Promise<{ readonly item: JobEvent } | undefined> {
-    if (this.#state === "paused" && this.#inbox.size === 0) this.#subscribe();
+    if (this.#state === "paused" && this.#inbox.size === 0) {
+      this.#state = "waiting";
+      this.#exchanges.wait(this);
+    }
     return this.#inbox.take();
   }
 
   begin(): void {
-    if (this.#state === "waiting") this.#subscribe();
+    try {
+      const payload = { job: this.#job, after: this.#seq };
+      this.#exchanges.send(this, { type: "SUBSCRIBE", payload });
+      this.#state = "subscribed";
+    } catch (error) {
+      this.fail(error);
+    }
   }
 
   receive(message: ServerMessage, chars: number): void {
@@ -72,7 +80,7 @@ class JobWatch implements Exchange {
         if (message.payload.kind === "done") return;
         break;
       case "EVENT":
-        return this.#take(readJobEvent(message.payload), chars);
+        return this.#take(message.payload, chars);
       case "ERROR":
         return this.#refused(new AirlockError(message.payload));
       case "COMPLETE":
@@ -84,9 +92,8 @@ class JobWatch implements Exchange {
   }
 
   lost(): void {
-    this.#id = undefined;
-    // A paused one waits for its reader first.
-    if (this.#state === "subscribed") this.#state = "waiting";
+    this.#state = "waiting";
+    this.#exchanges.wait(this);
   }
 
   fail(cause: unknown): void {
@@ -101,37 +108,25 @@ class JobWatch implements Exchange {
 
   end(): void {
     if (this.#state === "ended") return;
-    const isUnderWay = this.#state === "subscribed";
     this.#state = "ended";
-    if (isUnderWay) this.#exchanges.cancel(this.#id);
-    this.#exchanges.close(this, this.#id);
+    this.#exchanges.cancel(this);
+    this.#exchanges.close(this);
   }
 
-  #subscribe(): void {
-    this.#state = "waiting";
-    if (!this.#exchanges.isReady) return;
-    try {
-      const payload = { job: this.#job, after: this.#seq };
-      this.#id = this.#exchanges.send(this, { type: "SUBSCRIBE", payload });
-      this.#state = "subscribed";
-    } catch (error) {
-      this.fail(error);
-    }
-  }
-
-  #take(event: JobEvent, chars: number): void {
-    if (event.seq <= this.#seq) return;
+  #take(payload: EventPayload, chars: number): void {
+    const event = readJobEvent(payload);
+    if (event === undefined || event.seq <= this.#seq) return;
     this.#seq = event.seq;
     this.#inbox.push(event, chars);
     if (!this.#inbox.isFull) return;
     this.#state = "paused";
-    this.#exchanges.cancel(this.#id);
+    this.#exchanges.cancel(this);
   }
 
   #refused(error: AirlockError): void {
-    this.#exchanges.forget(this.#id);
-    this.#state = "waiting";
+    if (error.code !== "NOT_READY") return this.fail(error);
     // Airlock is on its way down: the next connection will do.
-    if (error.code !== "NOT_READY") this.fail(error);
+    this.#state = "waiting";
+    this.#exchanges.postpone(this);
   }
 }

@@ -4,23 +4,26 @@
  *     CONNECTING → READY → CONNECTING …      READY or CONNECTING → ERROR: refused, gave up or closed
  *     ERROR → CONNECTING                     by start(), unless it was closed
  *
- * Its state is written by `#to` alone. Each pause before another connection is longer than the one before, until one
- * is READY; connections that end because the server does not keep the protocol are counted apart, since they were
- * READY and would be for ever.
+ * Its state is written by `#to` alone, and told to the program last: what that does then finds the client settled in
+ * its state. Each pause before another connection is longer than the one before, until one has been READY for a
+ * while; connections that end because the server does not keep the protocol are counted apart, since they may be
+ * READY for long.
  *
  * @module
  */
-import type { ServerMessage } from "../../schemas/ws_protocol.ts";
 import { type Backoff, pauseBefore } from "./backoff.ts";
-import { Connection, type ConnectionEnd, type ConnectionOptions, type Ready } from "./connection.ts";
+import { Connection, type ConnectionEnd, type ConnectionOptions } from "./connection.ts";
 import { ClientClosedError, ConnectionLostError, GaveUpError } from "./errors.ts";
+import type { Ready, ServerMessage } from "./server_messages.ts";
 
 /** ERROR: it does not try any more. */
 export type ClientState = "CONNECTING" | "READY" | "ERROR";
 
 export interface LinkOptions extends ConnectionOptions, Backoff {
-  /** Connections in a row that did not become READY, after which it gives up. */
+  /** Connections in a row that did not become READY, or not for `stableMs`, after which it gives up. */
   readonly attemptsMax: number;
+  /** How long a connection is READY before it counts as a good one. */
+  readonly stableMs: number;
   /** Connections in a row on which the server did not keep the protocol, after which it gives up. */
   readonly faultsMax: number;
 }
@@ -32,6 +35,7 @@ export interface LinkHandlers {
   /** A connection that was READY ended. */
   lost(cause: Error): void;
   failed(cause: Error): void;
+  /** After those above. */
   changed(state: ClientState, cause: Error | undefined): void;
   /** Where the feed is to be resumed. */
   feedAfter(): string | undefined;
@@ -44,6 +48,7 @@ export class Link {
   #cause: Error | undefined;
   #connection: Connection | undefined;
   #cancelPause: (() => void) | undefined;
+  #readyAtMs = 0;
   #attempts = 0;
   #faults = 0;
   #isClosed = false;
@@ -116,9 +121,8 @@ export class Link {
   }
 
   #ready(payload: Ready): void {
-    this.#attempts = 0;
-    this.#to("READY", undefined);
-    this.#handlers.ready(payload);
+    this.#readyAtMs = this.#options.clock.nowMs();
+    this.#to("READY", undefined, () => this.#handlers.ready(payload));
   }
 
   #ended({ kind, cause }: ConnectionEnd): void {
@@ -127,8 +131,9 @@ export class Link {
     const wasReady = this.#state === "READY";
     if (kind === "refused") return this.#fail(cause);
     this.#faults = kind === "fault" ? this.#faults + 1 : wasReady ? 0 : this.#faults;
+    const { attemptsMax, faultsMax, stableMs, clock } = this.#options;
+    if (wasReady && clock.nowMs() - this.#readyAtMs >= stableMs) this.#attempts = 0;
     this.#attempts++;
-    const { attemptsMax, faultsMax, clock } = this.#options;
     if (this.#attempts >= attemptsMax || this.#faults >= faultsMax) {
       const why = this.#faults >= faultsMax
         ? "it does not keep the protocol"
@@ -138,20 +143,21 @@ export class Link {
     this.#cancelPause = clock.setTimer(() => {
       this.#cancelPause = undefined;
       this.#connect();
-    }, pauseBefore(this.#attempts + this.#faults, this.#options, clock.random()));
-    this.#to("CONNECTING", cause);
-    if (wasReady) this.#handlers.lost(cause);
+    }, pauseBefore(Math.max(this.#attempts, this.#faults), this.#options, clock.random()));
+    this.#to("CONNECTING", cause, () => {
+      if (wasReady) this.#handlers.lost(cause);
+    });
   }
 
   #fail(cause: Error): void {
-    this.#to("ERROR", cause);
-    this.#handlers.failed(cause);
+    this.#to("ERROR", cause, () => this.#handlers.failed(cause));
   }
 
-  #to(state: ClientState, cause: Error | undefined): void {
+  #to(state: ClientState, cause: Error | undefined, carryOut?: () => void): void {
     const isChange = state !== this.#state;
     this.#state = state;
     this.#cause = cause;
+    carryOut?.();
     if (isChange) this.#handlers.changed(state, cause);
   }
 }
@@ -160,4 +166,9 @@ export class Link {
 export function lostBy(cause: Error, what: string): ConnectionLostError {
   const message = `Cannot finish "${what}": the connection was lost; whether it was carried out is unknown`;
   return new ConnectionLostError(message, "unknown", cause);
+}
+
+/** Why a request was not sent. */
+export function notSentWithin(timeoutMs: number): string {
+  return `not connected, or too many requests under way before it, for ${timeoutMs} ms`;
 }

@@ -5,14 +5,21 @@
  */
 import type { z } from "zod";
 import type { jobRequestSchema } from "../../schemas/job.ts";
-import type { Invoked, Progress } from "./action_stream.ts";
+import type { pipelineRequestSchema, stepSchema } from "../../schemas/pipeline.ts";
 import type { ClientClock } from "./clock.ts";
 import type { WebSocketConstructor } from "./connection.ts";
 import type { ClientState } from "./link.ts";
-import type { FeedEvent } from "./read_message.ts";
+import type { FeedEvent, Invoked, Progress } from "./server_messages.ts";
 
 /** What `enqueue` takes: as `POST /v1/jobs`. */
 export type JobRequestInput = z.input<typeof jobRequestSchema>;
+
+type StepInput = z.input<typeof stepSchema>;
+type PlanItemInput = StepInput | { readonly parallel: (StepInput | PlanItemInput[])[] };
+/** What `pipeline` takes: as `POST /v1/pipelines`. */
+export interface PipelineRequestInput extends Omit<z.input<typeof pipelineRequestSchema>, "steps"> {
+  readonly steps: readonly PlanItemInput[];
+}
 
 /** What came of a call, and the signed checkpoint (base64) that covers its entry in the ledger. */
 export interface InvokeResult<Output> extends Omit<Invoked, "kind" | "output"> {
@@ -31,7 +38,10 @@ export interface ClientOptions {
   readonly token: string;
   /** The runtime's own, if left out; Node before 22 has none, and takes that of the package `ws`. */
   readonly WebSocket?: WebSocketConstructor;
-  /** Asks by HTTP why a WebSocket did not open, so that a wrong token is told; null: never. The runtime's own. */
+  /**
+   * For `job`, `retry` and `pipeline`, which go by HTTP, and to ask why a WebSocket did not open, so that a wrong
+   * token is told; null: neither. The runtime's own, if left out.
+   */
   readonly fetch?: typeof fetch | null;
   /** Name and version of the program, for Airlock's log. */
   readonly name?: string;
@@ -41,10 +51,15 @@ export interface ClientOptions {
   readonly backoffMs?: number;
   /** Longest pause: 30 s. */
   readonly backoffMaxMs?: number;
-  /** Tries in a row after which it gives up: 1,000. */
+  /** Tries in a row after which it gives up: 1,000. One that is READY for `pongIntervalMs` ends the row. */
   readonly attemptsMax?: number;
-  /** As the server's `streams.pongIntervalMs`: 5 s. After three without a sign of life a connection is dead. */
+  /** As the server's `streams.pongIntervalMs`: 5 s. */
   readonly pongIntervalMs?: number;
+  /**
+   * So long without a message, and a connection is dead: three times `pongIntervalMs`. A message counts when all of
+   * it is there, and nothing comes beside it: give more where the largest may take longer on the network.
+   */
+  readonly silenceMaxMs?: number;
   /** Longest message that is taken from the server, in UTF-16 units: 67,108,864. */
   readonly messageCharsMax?: number;
   /** Events or tokens that wait for one reader: 1,024. */

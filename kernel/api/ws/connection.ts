@@ -17,7 +17,7 @@ import type { Clock } from "../../../sandbox/clock.ts";
 import { roleIncludes } from "../../../schemas/api.ts";
 import type { Fault } from "../../../schemas/problem.ts";
 import { type ClientMessage, wsProtocolVersion } from "../../../schemas/ws_protocol.ts";
-import type { EventCursor } from "../../bus/event_cursor.ts";
+import type { FeedCursor } from "../../bus/feed.ts";
 import { Tracker } from "../../tracker.ts";
 import { checkReady } from "../authenticate.ts";
 import type { Caller } from "../context.ts";
@@ -32,6 +32,9 @@ const logger = getLogger(["airlock", "api", "ws"]);
 
 /** Codes of the close frame: those of RFC 6455, and 4000 and more for what only this protocol has. */
 export const closeCodes = { goingAway: 1001, revoked: 4401, initTimeout: 4408, tooSlow: 4429 } as const;
+
+/** Beside an input, which is bounded as a body is: what else stands in its message. */
+export const envelopeBytesMax = 65_536;
 
 /** Who may send neither inputs nor jobs has nothing long to say, and parsing costs time and memory. */
 const viewerMessageBytesMax = 65_536;
@@ -59,7 +62,8 @@ export class Connection {
 
   constructor(private readonly options: ConnectionOptions) {
     const { kernel, socket, clock, caller } = options;
-    const { readerBytesMax, readerTimeoutMs, initTimeoutMs, messageBytesMax } = kernel.config.streams;
+    const { http, streams } = kernel.config;
+    const { readerBytesMax, readerTimeoutMs, initTimeoutMs } = streams;
     this.#outbox = new Outbox({
       ...{ socket, clock, bytesMax: readerBytesMax, timeoutMs: readerTimeoutMs },
       tooSlow: () => this.#close(closeCodes.tooSlow, "reader too slow"),
@@ -68,9 +72,10 @@ export class Connection {
       ...{ kernel, outbox: this.#outbox, authenticate: options.authenticate },
       revoked: () => this.#close(closeCodes.revoked, "token revoked"),
     });
-    this.#messageBytesMax = roleIncludes(caller.role, "invoker")
-      ? messageBytesMax
-      : Math.min(messageBytesMax, viewerMessageBytesMax);
+    const ownBytesMax = roleIncludes(caller.role, "invoker")
+      ? http.bodyBytesMax + envelopeBytesMax
+      : viewerMessageBytesMax;
+    this.#messageBytesMax = Math.min(streams.messageBytesMax, ownBytesMax);
     this.#cancelTimer = clock.setTimer(() => this.#close(closeCodes.initTimeout, "no INIT"), initTimeoutMs);
     socket.onmessage = ({ data }) => this.#receive(data);
     // What went wrong with a socket is the client's or the network's affair; its end comes next.
@@ -115,11 +120,7 @@ export class Connection {
   #receive(data: unknown): void {
     if (this.#state === "closed") return;
     if (typeof data !== "string") return this.#invalid(null, [{ path: "", message: "must be text" }]);
-    if (isLonger(data, this.#messageBytesMax)) {
-      const message = `must have at most ${this.#messageBytesMax} bytes`;
-      return this.#invalid(null, [{ path: "", message }]);
-    }
-    const parsed = parseMessage(data);
+    const parsed = parseMessage(data, this.#messageBytesMax);
     if (!parsed.ok) return this.#invalid(parsed.id, parsed.errors);
     const { message } = parsed;
     if (this.#requests.has(message.id)) {
@@ -152,7 +153,7 @@ export class Connection {
       const message = `Cannot speak version ${JSON.stringify(payload.version)} of the protocol: ${state}`;
       return this.#outbox.post(errorText(id, { code: "INIT_FAILED", message }));
     }
-    let feed: EventCursor | undefined;
+    let feed: FeedCursor | undefined;
     try {
       checkReady(kernel);
       feed = payload.feed ? kernel.feed.watch(payload.feedAfter) : undefined;
@@ -167,14 +168,14 @@ export class Connection {
     const { requestsMax } = kernel.config.streams;
     const ready = {
       ...{ version: wsProtocolVersion, airlock: kernel.version, uptimeMs: this.#uptimeMs() },
-      ...{ messageBytesMax: this.#messageBytesMax, requestsMax },
+      ...{ messageBytesMax: this.#messageBytesMax, requestsMax, feed: feed?.id ?? null },
     };
     this.#outbox.post(messageText("READY", id, JSON.stringify(ready)));
     this.#keepPonging();
     if (feed !== undefined) this.#tracker.track(this.#sendFeed(feed));
   }
 
-  async #sendFeed(feed: EventCursor): Promise<void> {
+  async #sendFeed(feed: FeedCursor): Promise<void> {
     using cursor = feed;
     await pump({
       ...{ cursor, outbox: this.#outbox, signal: this.#closing.signal },
@@ -218,10 +219,4 @@ export class Connection {
     const told = `Cannot read the message: ${where} ${message}`;
     this.#outbox.post(errorText(id, { code: "INVALID_MESSAGE", message: told, errors }));
   }
-}
-
-/** In UTF-8. Counts only where it must. */
-function isLonger(text: string, bytesMax: number): boolean {
-  if (text.length > bytesMax) return true;
-  return text.length * 3 > bytesMax && new Blob([text]).size > bytesMax;
 }

@@ -20,7 +20,7 @@ Deno.test("Connection answers INIT, PING and INVOKE", async () => {
   const ready = await client.expect("READY");
   assert.deepEqual(ready.payload, {
     ...{ version: "1.0", airlock: "0.1.0", uptimeMs: ready.payload.uptimeMs },
-    ...{ messageBytesMax: 16_777_216, requestsMax: 64 },
+    ...{ messageBytesMax: 16_777_216, requestsMax: 64, feed: null },
   });
   client.send({ type: "PING", id: "2" });
   assert.equal((await client.expect("PONG")).id, "2");
@@ -139,12 +139,12 @@ Deno.test("Connection cancels a call under way, and no other request", async () 
   client.send({ type: "CANCEL", id: "b", payload: { request: "nobody" } });
   await client.expectError("NOT_FOUND", "b");
   client.send({ type: "CANCEL", id: "b", payload: { request: "b" } });
-  await client.expectError("CONFLICT", "b");
+  await client.expectError("NOT_FOUND", "b");
   client.send({ type: "CANCEL", id: "b", payload: { request: "a" } });
   const answers = [await client.next(), await client.next()].map(({ type, id }) => `${type} ${id}`).sort();
   assert.deepEqual(answers, ["ERROR a", "RESULT b"]);
   client.send({ type: "CANCEL", id: "a", payload: { request: "a" } });
-  await client.expectError("CONFLICT", "a");
+  await client.expectError("NOT_FOUND", "a");
 });
 
 Deno.test("Connection takes streams.requestsMax requests at once", async () => {

@@ -3,19 +3,23 @@
  *
  * A server's socket says how much of what it was given has not left yet, and not when that gets less. So while
  * something waits, and only then, one timer looks. A message counts as one: none of it has left before all of it has.
+ * So what is under way has the time that it takes at {@linkcode slowestBytesPerSecond}, and `timeoutMs` beside that.
+ * No sign of life can overtake it either: a client has to bear silence while a long message comes.
  *
  * Invariants:
  * - what waits goes first in, first out, so that no message overtakes another;
  * - under way are `bytesMax` bytes and one turn's messages at most; behind them wait turns, whose number is bounded by
- *   those who wait for them, and some characters of what nobody waits for, {@linkcode postedWindows};
- * - a reader who takes nothing for `timeoutMs` while something waits, or lets more than that wait, is too slow.
+ *   those who wait for them, texts of {@linkcode waitingCharsMax} together, and of what nobody waits for
+ *   {@linkcode postedWindows};
+ * - a reader who takes nothing for that time while something waits, or lets more than that wait, is too slow;
+ * - nothing is sent to a socket that is not open, which would throw: its end is told to its owner by itself.
  *
  * @module
  */
 import type { Clock } from "../../../sandbox/clock.ts";
 
 export interface OutboxOptions {
-  readonly socket: Pick<WebSocket, "bufferedAmount" | "send">;
+  readonly socket: Pick<WebSocket, "bufferedAmount" | "readyState" | "send">;
   readonly bytesMax: number;
   readonly timeoutMs: number;
   readonly clock: Clock;
@@ -34,12 +38,19 @@ interface WaitingTurn {
 /** So often `bytesMax` characters may wait of what nobody waits for: a client may ask much in one breath. */
 export const postedWindows = 16;
 
+/** Characters of texts that may wait, results of calls first of all: eight of the largest. */
+export const waitingCharsMax = 134_217_728;
+
+/** Whoever takes less than this is too slow for what it asked for. */
+export const slowestBytesPerSecond = 65_536;
+
 /** How often the socket is looked at while something waits. */
 export const pollMs = 10;
 
 export class Outbox {
   readonly #waiting = new Set<WaitingTurn>();
   #postedChars = 0;
+  #waitingChars = 0;
   #state: "open" | "closed" = "open";
   #cancelPoll: (() => void) | undefined;
   /** Bytes given to the socket, as it counts them; and how many of them had left when that was looked at last. */
@@ -54,9 +65,21 @@ export class Outbox {
     return this.#waiting.size > 0 || this.#roomBytes <= 0;
   }
 
+  /** Of texts that wait: those of turns are made later. */
+  get waitingChars(): number {
+    return this.#waitingChars;
+  }
+
   /** Resolves when the socket has taken the message, or is closed. */
-  send(text: string): Promise<void> {
-    return this.take(() => [text]);
+  async send(text: string): Promise<void> {
+    if (this.#state === "closed") return;
+    if (!this.isBusy) return this.#write(() => [text]);
+    this.#waitingChars += text.length;
+    if (this.#waitingChars > waitingCharsMax) return this.#giveUp();
+    await this.take(() => {
+      this.#waitingChars -= text.length;
+      return [text];
+    });
   }
 
   /** Resolves when the messages of `turn` were sent, or the socket is closed. Rejects as `turn` throws. */
@@ -89,6 +112,7 @@ export class Outbox {
     this.#cancelPoll = undefined;
     for (const { promise } of this.#waiting) promise.resolve();
     this.#waiting.clear();
+    this.#waitingChars = 0;
   }
 
   get #roomBytes(): number {
@@ -98,6 +122,7 @@ export class Outbox {
   #write(turn: Turn): void {
     const { socket } = this.options;
     for (const text of turn(this.#roomBytes)) {
+      if (socket.readyState !== WebSocket.OPEN) return;
       const before = socket.bufferedAmount;
       socket.send(text);
       this.#sentBytes += socket.bufferedAmount - before;
@@ -123,7 +148,8 @@ export class Outbox {
     }
     this.#flush();
     if (this.#waiting.size === 0) return;
-    if (clock.nowMs() - this.#takenAtMs >= timeoutMs) return this.#giveUp();
+    const wayMs = socket.bufferedAmount / slowestBytesPerSecond * 1_000;
+    if (clock.nowMs() - this.#takenAtMs >= timeoutMs + wayMs) return this.#giveUp();
     this.#poll();
   }
 

@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
 import { settle, TestingClock } from "../../../sandbox/testing_clock.ts";
-import { Outbox, pollMs, postedWindows } from "./outbox.ts";
+import { Outbox, pollMs, postedWindows, slowestBytesPerSecond, waitingCharsMax } from "./outbox.ts";
 
 /** A socket whose reader takes what the test says. */
 class Socket {
   bufferedAmount = 0;
+  readyState: number = WebSocket.OPEN;
   readonly sent: string[] = [];
 
   send(text: string): void {
+    if (this.readyState !== WebSocket.OPEN) throw new DOMException("not open", "InvalidStateError");
     this.sent.push(text);
     this.bufferedAmount += text.length;
   }
@@ -91,6 +93,52 @@ Deno.test("Outbox gives up a reader who lets too much wait of what nobody waits 
   assert.equal(given.up, 1);
   await outbox.send("after");
   assert.equal(socket.sent.length, 1);
+});
+
+// A message leaves the socket's count when all of it has left: a long one looks like no progress.
+Deno.test("Outbox gives what is on its way the time that it takes at the slowest rate", async () => {
+  const { socket, clock, given, outbox } = createOutbox();
+  await outbox.send("x".repeat(10 * slowestBytesPerSecond));
+  void outbox.send("next");
+  await clock.pass(10_000 + 1_000 - pollMs);
+  assert.equal(given.up, 0);
+  await clock.pass(pollMs);
+  assert.deepEqual([given.up, clock.isTimerSet, socket.sent.length], [1, false, 1]);
+});
+
+// The peer's close frame arrives before its end is told, and a throw there would end the kernel.
+Deno.test("Outbox does not throw when its socket is not open any more, whatever it sends", async () => {
+  for (const readyState of [WebSocket.CONNECTING, WebSocket.CLOSING, WebSocket.CLOSED]) {
+    const { socket, clock, outbox } = createOutbox();
+    await outbox.send("0123456789");
+    const waiting = outbox.send("waits");
+    outbox.post("waits too");
+    socket.readyState = readyState;
+    socket.take(10);
+    await clock.pass(pollMs);
+    await waiting;
+    outbox.post("posted");
+    await outbox.send("sent");
+    await outbox.take(() => ["taken"]);
+    assert.deepEqual([socket.sent, clock.isTimerSet], [["0123456789"], false]);
+  }
+});
+
+Deno.test("Outbox counts the texts that wait, and gives up a reader who lets too much wait", async () => {
+  const { socket, clock, given, outbox } = createOutbox();
+  await outbox.send("0123456789");
+  const large = "x".repeat(waitingCharsMax / 4);
+  const sent = [outbox.send(large), outbox.send(large)];
+  assert.equal(outbox.waitingChars, 2 * large.length);
+  socket.take(10);
+  await clock.pass(pollMs);
+  await sent[0];
+  assert.equal(outbox.waitingChars, large.length);
+  sent.push(outbox.send(large), outbox.send(large), outbox.send(large));
+  assert.deepEqual([given.up, outbox.waitingChars], [0, waitingCharsMax]);
+  sent.push(outbox.send("x"));
+  await Promise.all(sent);
+  assert.deepEqual([given.up, outbox.waitingChars, clock.isTimerSet], [1, 0, false]);
 });
 
 Deno.test("Outbox.close() lets go of who waits, and of the timer", async () => {

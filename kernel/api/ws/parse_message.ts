@@ -2,18 +2,17 @@
  * Parsing of what a WebSocket client sends: a text becomes a message, or faults with their paths.
  *
  * Texts are JSON as `JSON.parse` has it: of two equal keys the last one stands. Nothing reads the text again, so that
- * nobody sees the other one.
+ * nobody sees the other one. They have the bounds that bodies have, see `json_bounds.ts`.
  *
  * Pure.
  *
  * @module
  */
-import type { z } from "zod";
-import { explainIssue, knownKeysAt } from "../../../schemas/explain_issue.ts";
-import { nearestName } from "../../../schemas/nearest_name.ts";
-import { jsonPointer } from "../../../schemas/parse_document.ts";
+import { knownKeysAt } from "../../../schemas/explain_issue.ts";
 import type { Fault } from "../../../schemas/problem.ts";
 import { type ClientMessage, clientMessageSchema, requestIdSchema } from "../../../schemas/ws_protocol.ts";
+import { extentFault, valueFault } from "../json_bounds.ts";
+import { faultsOf } from "../json_faults.ts";
 
 export type ParsedMessage =
   | { ok: true; message: ClientMessage }
@@ -22,30 +21,51 @@ export type ParsedMessage =
 
 /** No more faults than this are told. */
 export const messageFaultsMax = 20;
-/** A longer key is not repeated: its fault is told of what it stands in. */
-const keyCharsMax = 64;
 
-export function parseMessage(text: string): ParsedMessage {
+const encoder = new TextEncoder();
+
+/** `bytesMax`: of the text in UTF-8. */
+export function parseMessage(text: string, bytesMax: number): ParsedMessage {
+  const tooLong = { path: "", message: `must have at most ${bytesMax} bytes` };
+  if (text.length > bytesMax) return invalid(null, tooLong);
+  const bytes = encoder.encode(text);
+  const tooLarge = bytes.length > bytesMax ? tooLong : extentFault(bytes);
+  if (tooLarge !== undefined) return invalid(null, tooLarge);
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch {
     // What the parser says quotes the text.
-    return { ok: false, id: null, errors: [{ path: "", message: "must be JSON" }] };
+    return invalid(null, { path: "", message: "must be JSON" });
   }
-  const result = clientMessageSchema.safeParse(value);
+  const wrong = valueFault(value) ?? typeFault(value);
+  if (wrong !== undefined) return invalid(idOf(value), wrong);
+  const schema = schemaOf(value) ?? clientMessageSchema;
+  const result = schema.safeParse(value);
   if (result.success) return { ok: true, message: result.data };
-  const schema = schemaOf(value);
-  const errors = result.error.issues.values()
-    .flatMap((issue) => faultsOf(issue, [], schema))
-    .take(messageFaultsMax);
-  return { ok: false, id: idOf(value), errors: [...errors] };
+  const names = (path: readonly PropertyKey[]) => knownKeysAt(schema, path);
+  const errors = faultsOf(result.error, { faultsMax: messageFaultsMax, names });
+  return { ok: false, id: idOf(value), errors };
+}
+
+function invalid(id: string | null, fault: Fault): ParsedMessage {
+  return { ok: false, id, errors: [fault] };
+}
+
+/** An unknown type is the one fault: what else is wrong depends on what was meant. */
+function typeFault(value: unknown): Fault | undefined {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    return { path: "", message: "must be an object" };
+  }
+  if (schemaOf(value) !== undefined) return undefined;
+  const types = clientMessageSchema.options.map(({ shape }) => JSON.stringify(shape.type.value));
+  return { path: "/type", message: `must be one of ${types.join(", ")}` };
 }
 
 /** Of the message's own type: the keys of another one are no help. */
-function schemaOf(value: unknown): z.core.$ZodType {
+function schemaOf(value: unknown) {
   const type = memberOf(value, "type");
-  return clientMessageSchema.options.find(({ shape }) => shape.type.value === type) ?? clientMessageSchema;
+  return clientMessageSchema.options.find(({ shape }) => shape.type.value === type);
 }
 
 function idOf(value: unknown): string | null {
@@ -56,38 +76,4 @@ function memberOf(value: unknown, key: string): unknown {
   return value !== null && typeof value === "object" && Object.hasOwn(value, key)
     ? Reflect.get(value, key)
     : undefined;
-}
-
-function* faultsOf(
-  issue: z.core.$ZodIssue,
-  above: readonly PropertyKey[],
-  schema: z.core.$ZodType,
-): Generator<Fault> {
-  const path = [...above, ...issue.path];
-  if (issue.code === "unrecognized_keys") {
-    const known = knownKeysAt(schema, path);
-    for (const key of issue.keys) yield unknownKey(path, key, known);
-    return;
-  }
-  if (issue.code === "invalid_union") {
-    // Of two branches the one that was most likely meant: the one with less that is wrong.
-    const [branch] = [...issue.errors].sort((a, b) => a.length - b.length);
-    if (branch !== undefined) {
-      for (const inner of branch) yield* faultsOf(inner, path, schema);
-      return;
-    }
-    if (path.length === 1 && path[0] === "type") {
-      const types = clientMessageSchema.options.map(({ shape }) => JSON.stringify(shape.type.value));
-      yield { path: "/type", message: `must be one of ${types.join(", ")}` };
-      return;
-    }
-  }
-  yield { path: jsonPointer(path), message: explainIssue(issue) };
-}
-
-function unknownKey(path: readonly PropertyKey[], key: string, known: string[]): Fault {
-  if (key.length > keyCharsMax) return { path: jsonPointer(path), message: "must not have an unknown key" };
-  const nearest = nearestName(key, known);
-  const hint = nearest === undefined ? "" : `: did you mean ${JSON.stringify(nearest)}?`;
-  return { path: jsonPointer([...path, key]), message: `must not be there${hint}` };
 }

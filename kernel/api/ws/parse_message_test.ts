@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
-import { messageFaultsMax, parseMessage } from "./parse_message.ts";
+import { nestingMax, valuesMax } from "../json_bounds.ts";
+import { messageFaultsMax, type ParsedMessage, parseMessage as parseBounded } from "./parse_message.ts";
+
+const parseMessage = (text: string): ParsedMessage => parseBounded(text, 16_777_216);
 
 const job = "01JD0000000000000000000001";
+
+function invokeOf(input: string): string {
+  return `{"type":"INVOKE","id":"1","payload":{"plugin":"a","action":"b","input":${input}}}`;
+}
 
 /** Texts that are no message: the id that can be read, and the paths of the faults. */
 const malformed: [what: string, text: string, id: string | null, paths: string[]][] = [
@@ -35,8 +42,6 @@ const malformed: [what: string, text: string, id: string | null, paths: string[]
   ]],
   ["PING with a payload", '{"type":"PING","id":"1","payload":{"a":1}}', "1", ["/payload/a"]],
   ["PING with a mistyped payload", '{"type":"PING","id":"1","payload":null}', "1", ["/payload"]],
-  ["INIT without payload", '{"type":"INIT","id":"1"}', "1", ["/payload"]],
-  ["INIT without version", '{"type":"INIT","id":"1","payload":{}}', "1", ["/payload/version"]],
   [
     "INIT mistyped",
     '{"type":"INIT","id":"1","payload":{"version":1,"client":2,"feed":"x","feedAfter":3}}',
@@ -88,8 +93,8 @@ const malformed: [what: string, text: string, id: string | null, paths: string[]
     ],
   ],
   [
-    "SUBSCRIBE after more than a number holds",
-    `{"type":"SUBSCRIBE","id":"1","payload":{"job":"${job}","after":1e400}}`,
+    "SUBSCRIBE after more than a whole number holds",
+    `{"type":"SUBSCRIBE","id":"1","payload":{"job":"${job}","after":1e300}}`,
     "1",
     [
       "/payload/after",
@@ -100,9 +105,9 @@ const malformed: [what: string, text: string, id: string | null, paths: string[]
     "/payload/job",
   ]],
   ["CANCEL mistyped", '{"type":"CANCEL","id":"1","payload":{"request":2}}', "1", ["/payload/request"]],
-  ["deep nesting", `{"type":"PING","id":"1","payload":${"[".repeat(10_000)}${"]".repeat(10_000)}}`, "1", [
-    "/payload",
-  ]],
+  ["deep nesting", invokeOf(`${"[".repeat(nestingMax)}${"]".repeat(nestingMax)}`), null, [""]],
+  ["more values than are taken", invokeOf(`[${"0,".repeat(valuesMax)}0]`), null, [""]],
+  ["a number that would become null", invokeOf('{"a":[0,{"b":1e999}]}'), "1", ["/payload/input/a/1/b"]],
   ["deep nesting without end", "[".repeat(10_000), null, [""]],
 ];
 
@@ -127,8 +132,8 @@ Deno.test("parseMessage() names the nearest key of the message's own type", () =
     ok: false,
     id: "1",
     errors: [
-      { path: "/payload/inputs", message: 'must not be there: did you mean "input"?' },
-      { path: "/payload/jobb", message: "must not be there" },
+      { path: "/payload/inputs", message: 'must not be here: "input" may be meant' },
+      { path: "/payload/jobb", message: "must not be here: known are plugin, action, input, stream" },
     ],
   });
 });
@@ -153,11 +158,30 @@ Deno.test("parseMessage() tells of few faults, and never repeats a long text", (
     ...{ type: "ENQUEUE", id: "1" },
     payload: { plugin: "a", action: "b", dependsOn: Array.from({ length: 1_000_000 }, () => 1) },
   }));
-  assert.deepEqual(parsed.ok ? [] : parsed.errors.map(({ path }) => path), ["/payload/dependsOn"]);
+  assert.deepEqual(parsed.ok ? [] : parsed.errors.map(({ path }) => path), [""]);
+});
+
+Deno.test("parseMessage() takes a message without a payload where all of it may be left out", () => {
+  for (const payload of ["", ',"payload":{}']) {
+    const init = parseMessage(`{"type":"INIT","id":"1"${payload}}`);
+    assert.ok(init.ok);
+    assert.deepEqual(init.message.payload, { version: "1.0", feed: true });
+    assert.ok(parseMessage(`{"type":"PING","id":"1"${payload}}`).ok);
+  }
+});
+
+Deno.test("parseMessage() counts a text in UTF-8", () => {
+  const text = '{"type":"PING","id":"1","payload":{"€€€":1}}';
+  const bytes = new TextEncoder().encode(text).length;
+  for (const bytesMax of [0, text.length - 1, text.length, bytes - 1]) {
+    const errors = [{ path: "", message: `must have at most ${bytesMax} bytes` }];
+    assert.deepEqual(parseBounded(text, bytesMax), { ok: false, id: null, errors });
+  }
+  assert.notDeepEqual(parseBounded(text, bytes), parseBounded(text, bytes - 1));
 });
 
 Deno.test("parseMessage() keeps an input as it is: deep, with lone surrogates, with __proto__", () => {
-  const deep = "[".repeat(10_000) + "]".repeat(10_000);
+  const deep = "[".repeat(nestingMax - 2) + "]".repeat(nestingMax - 2);
   for (const input of [deep, '"\\ud800"', '{"__proto__":{"a":1}}', "null", "0"]) {
     const parsed = parseMessage(
       `{"type":"INVOKE","id":"1","payload":{"plugin":"a","action":"b","input":${input}}}`,

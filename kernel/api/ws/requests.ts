@@ -4,19 +4,20 @@
  * Invariants:
  * - each request is answered once by RESULT, COMPLETE or ERROR, and its id is free again by then; a subscription's
  *   RESULT comes before its events;
+ * - what cancels a request is none itself: it is answered also where nothing else begins;
  * - the caller is asked for the token again at each act;
  * - an act refused to a known caller is in the ledger before its answer, as it is over HTTP, see `problems.ts`.
  *
  * @module
  */
 import { getLogger } from "@logtape/logtape";
-import { roleIncludes } from "../../../schemas/api.ts";
 import { ProblemError } from "../../../schemas/problem.ts";
 import type { ClientMessage, ServerMessageType } from "../../../schemas/ws_protocol.ts";
 import type { StreamSink } from "../../router/call.ts";
 import { Tracker } from "../../tracker.ts";
 import { checkReady, checkRole } from "../authenticate.ts";
 import type { ApiKernel, Caller } from "../context.ts";
+import { readerOf } from "../jobs.ts";
 import { toProblemError } from "../problems.ts";
 import type { Outbox } from "./outbox.ts";
 import { pump } from "./pump.ts";
@@ -31,7 +32,7 @@ export type WsKernel = Pick<
 
 export interface RequestsOptions {
   readonly kernel: WsKernel;
-  readonly outbox: Outbox;
+  readonly outbox: Pick<Outbox, "waitingChars" | "send" | "take" | "post">;
   /** Throws UNAUTHENTICATED when the token no longer stands for anybody. */
   authenticate(): Caller;
   /** It was UNAUTHENTICATED, and the client was told. */
@@ -53,6 +54,9 @@ interface Request {
   revoked?: true;
 }
 
+/** Characters of what waits for the client above which no request begins: two of the largest results. */
+export const waitingCharsFull = 33_554_432;
+
 export class Requests {
   readonly #underWay = new Map<string, Request>();
   readonly #tracker = new Tracker((error) => logger.error("A request's answer failed: {error}", { error }));
@@ -67,11 +71,22 @@ export class Requests {
 
   /** `message.id` is none of a request under way. */
   begin(message: ActMessage): void {
-    const request = { message, controller: new AbortController(), request: crypto.randomUUID() };
+    const request: Request = { message, controller: new AbortController(), request: crypto.randomUUID() };
+    if (message.type === "CANCEL" && "request" in message.payload) {
+      return this.#tracker.track(this.#answerAtOnce(request));
+    }
     // One above the limit is refused, and so never under way; its refusal is bounded by the caller's budget.
-    const isFull = this.#underWay.size >= this.options.kernel.config.streams.requestsMax;
-    if (!isFull) this.#underWay.set(message.id, request);
-    this.#tracker.track(isFull ? this.#refuseFull(request) : this.#carryOut(request));
+    const full = this.#whyFull();
+    if (full !== undefined) return this.#tracker.track(this.#refuseFull(request, full));
+    this.#underWay.set(message.id, request);
+    this.#tracker.track(this.#carryOut(request));
+  }
+
+  #whyFull(): string | undefined {
+    const { requestsMax } = this.options.kernel.config.streams;
+    if (this.#underWay.size >= requestsMax) return `${requestsMax} are under way`;
+    const { waitingChars } = this.options.outbox;
+    return waitingChars < waitingCharsFull ? undefined : `${waitingChars} characters wait to be taken`;
   }
 
   /** Resolves when nothing but subscriptions is under way: these have no end of their own. */
@@ -99,6 +114,12 @@ export class Requests {
       this.#underWay.delete(message.id);
       if (!this.#isActing()) this.#drained?.resolve();
     }
+    if (request.revoked) this.options.revoked();
+  }
+
+  /** Of what waits for nothing. Nobody waits for the reader to take it either, see `Outbox.post`. */
+  async #answerAtOnce(request: Request): Promise<void> {
+    this.options.outbox.post(await this.#answer(request));
     if (request.revoked) this.options.revoked();
   }
 
@@ -143,14 +164,23 @@ export class Requests {
     caller: Caller,
   ): Promise<string> {
     checkRole(caller, "invoker");
+    const bytes = this.#inputBytes(input);
     request.recorded = true;
     const result = await this.options.kernel.router.invoke({
       ...{ plugin, action, actor: caller.actor, request: request.request, signal: request.controller.signal },
-      input: this.#encoder.encode(JSON.stringify(input)),
+      input: bytes,
       ...(stream ? { sink: this.#sink(id) } : {}),
     });
     const type: ServerMessageType = stream ? "COMPLETE" : "RESULT";
     return messageText(type, id, invokedPayload(result));
+  }
+
+  /** Throws BODY_TOO_LARGE: an input has the bound of a body, as it is passed on. */
+  #inputBytes(input: unknown): Uint8Array<ArrayBuffer> {
+    const bytes = this.#encoder.encode(JSON.stringify(input));
+    const { bodyBytesMax } = this.options.kernel.config.http;
+    if (bytes.length <= bodyBytesMax) return bytes;
+    throw new ProblemError("BODY_TOO_LARGE", `Cannot take the input: it has more than ${bodyBytesMax} bytes`);
   }
 
   #sink(id: string): StreamSink {
@@ -174,6 +204,7 @@ export class Requests {
 
   async #enqueue({ id, payload }: Message<"ENQUEUE">, caller: Caller): Promise<string> {
     checkRole(caller, "invoker");
+    this.#inputBytes(payload.input);
     const { value: [job], checkpoint } = await this.options.kernel.jobs.enqueue([payload], caller.actor);
     return messageText("RESULT", id, JSON.stringify({ kind: "job", job, checkpoint }));
   }
@@ -224,12 +255,11 @@ export class Requests {
     return messageText("RESULT", id, JSON.stringify({ kind: "job", job: value, checkpoint }));
   }
 
-  async #refuseFull(request: Request): Promise<void> {
-    const { kernel, outbox, revoked } = this.options;
+  async #refuseFull(request: Request, state: string): Promise<void> {
+    const { outbox, revoked } = this.options;
     let problem: ProblemError;
     try {
       this.#authenticate(request);
-      const state = `${kernel.config.streams.requestsMax} are under way`;
       problem = new ProblemError("QUEUE_FULL", `Cannot take a request: ${state}`, { retryAfterMs: 1_000 });
     } catch (error) {
       problem = toProblemError(error);
@@ -291,8 +321,4 @@ function targetOf(message: ActMessage): [plugin: string, target: string] {
     case "CANCEL":
       return ["", "job" in message.payload ? message.payload.job : message.payload.request];
   }
-}
-
-function readerOf({ actor, role }: Caller): { actor: string; readsAll: boolean } {
-  return { actor, readsAll: roleIncludes(role, "operator") };
 }

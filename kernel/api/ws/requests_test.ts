@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { ProblemError } from "../../../schemas/problem.ts";
 import { jobIds } from "../testing_jobs.ts";
 import { createTestingKernel, resultOf } from "../testing_kernel.ts";
+import { Requests, waitingCharsFull } from "./requests.ts";
 import { serveWs } from "./testing_client.ts";
 
 const invoke = (id: string) => ({
@@ -83,4 +84,27 @@ Deno.test("Requests gives an id free with its answer", async () => {
     await client.expect("COMPLETE");
   }
   assert.equal(new Set(server.kernel.calls.map(({ request }) => request)).size, 100);
+});
+
+Deno.test("Requests begins none while much waits for the client, and cancels all the same", async () => {
+  const kernel = createTestingKernel();
+  const texts: string[] = [];
+  const outbox = {
+    waitingChars: waitingCharsFull,
+    send: (text: string) => Promise.resolve(outbox.post(text)),
+    take: () => Promise.resolve(),
+    post: (text: string) => void texts.push(text),
+  };
+  const authenticate = () => ({ id: "t1", role: "invoker" as const, actor: "token:invoker" });
+  const requests = new Requests({ kernel, outbox, authenticate, revoked: () => assert.fail("revoked") });
+  const payload = { plugin: "hello", action: "greet", input: {}, stream: false };
+  requests.begin({ type: "INVOKE", id: "1", payload });
+  requests.begin({ type: "CANCEL", id: "2", payload: { request: "0" } });
+  await requests.abort();
+  assert.deepEqual(texts.map((text) => JSON.parse(text).payload.code).sort(), ["NOT_FOUND", "QUEUE_FULL"]);
+  outbox.waitingChars -= 1;
+  requests.begin({ type: "INVOKE", id: "1", payload });
+  await requests.abort();
+  assert.equal(JSON.parse(texts.at(-1) ?? "").type, "RESULT");
+  assert.equal(kernel.calls.length, 1);
 });

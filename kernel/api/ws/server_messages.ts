@@ -1,8 +1,8 @@
 /**
  * Server messages: the texts that a WebSocket client is sent, made by hand.
  *
- * An output or a token is set in as the text that came. The router has checked that it is exactly one JSON value, so
- * nothing in it can end its message's payload; and its bytes stay the ones that `outputSha256` covers.
+ * A token, like an output (`result_text.ts`), is set in as the text that came. The router has checked that it is exactly
+ * one JSON value, so nothing in it can end its message's payload.
  *
  * Pure.
  *
@@ -12,21 +12,16 @@ import type { Fault } from "../../../schemas/problem.ts";
 import type { ServerMessageType, WsErrorCode } from "../../../schemas/ws_protocol.ts";
 import type { Event } from "../../bus/event_cursor.ts";
 import type { CallResult } from "../../router/call.ts";
+import { checkpointMember, resultMembers } from "../result_text.ts";
 
 /** `payload`: the text of exactly one JSON value. `id`: of the request; null for what comes unasked. */
 export function messageText(type: ServerMessageType, id: string | null, payload: string): string {
   return `{"type":"${type}","id":${JSON.stringify(id)},"payload":${payload}}`;
 }
 
-// Fatal, and nothing stripped: what it decodes is sent as the very bytes that `outputSha256` covers.
-const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
 /** Payload of the RESULT or COMPLETE of an INVOKE. */
 export function invokedPayload(result: CallResult): string {
-  const { output, durationMs, inputSha256, outputSha256, ledger, checkpoint } = result;
-  return `{"kind":"invoked","output":${utf8.decode(output)},"durationMs":${durationMs},` +
-    `"inputSha256":"${inputSha256}","outputSha256":"${outputSha256}",` +
-    `"ledger":{"index":${ledger.index},"size":${ledger.size}},"checkpoint":"${checkpoint}"}`;
+  return `{"kind":"invoked",${resultMembers(result)},${checkpointMember(result.checkpoint)}}`;
 }
 
 /** Payload of an EVENT. A job's events are named by a number, the feed's by a text. */

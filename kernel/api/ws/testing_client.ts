@@ -20,7 +20,7 @@ import { observeRequest } from "../observe_request.ts";
 import { answerProblem } from "../problems.ts";
 import { setSecurityHeaders } from "../security_headers.ts";
 import { createTestingKernel, type TestingKernel, type TestingKernelOptions } from "../testing_kernel.ts";
-import { registerWs, type WsConnections } from "../ws.ts";
+import { registerWs, WsConnections } from "../ws.ts";
 
 export class TestingClient implements AsyncDisposable {
   readonly closed: Promise<{ code: number; reason: string }>;
@@ -115,7 +115,8 @@ export function serveWs(
   app.use(observeRequest(served));
   app.use(setSecurityHeaders);
   const readers = new EventReaders(served.config.streams);
-  const connections = registerWs(app, served, { readers, ...(clock === undefined ? {} : { clock }) });
+  const connections = new WsConnections(served.config.http);
+  registerWs(app, served, { readers, connections, clock });
   const server = Deno.serve(
     { hostname: "127.0.0.1", port: 0, onListen: () => undefined },
     (request) => app.fetch(request),
