@@ -9,7 +9,7 @@ import { type ProblemCode, problemSchema, problemTable } from "../../schemas/pro
 import type { ApiDocument, Operation } from "./api_document.ts";
 import type { Answer } from "./http_connection.ts";
 import type { JsonSchema } from "./json_schema_arbitrary.ts";
-import type { WireRequest } from "./requests.ts";
+import type { WireRequest } from "./wire_request.ts";
 
 /** What a plugin does, or too much at once, and no failure of Airlock. */
 export const excusable: ReadonlySet<ProblemCode> = new Set([

@@ -12,7 +12,8 @@ import fc from "fast-check";
 import { Answers } from "./answers.ts";
 import { parseApiDocument } from "./api_document.ts";
 import { HttpConnection } from "./http_connection.ts";
-import { curlOf, type RequestCase, requestsOf, toWire } from "./requests.ts";
+import { type RequestCase, requestsOf } from "./requests.ts";
+import { curlOf, toWire } from "./wire_request.ts";
 import { extentAsked, startWorld, tell, type World } from "./world.ts";
 
 /** Requests under way at once. */

@@ -169,8 +169,10 @@ export class HttpConnection implements Disposable {
   async #fill(): Promise<boolean> {
     const buffer = new Uint8Array(65_536);
     try {
-      const count = await this.#socket?.read(buffer) ?? null;
-      if (count === null) return false;
+      const socket = this.#socket;
+      const count = await socket?.read(buffer) ?? null;
+      // Closed by us meanwhile, it has no place to go on at.
+      if (count === null || socket !== this.#socket) return false;
       const grown = new Uint8Array(this.#pending.length + count);
       grown.set(this.#pending);
       grown.set(buffer.subarray(0, count), this.#pending.length);

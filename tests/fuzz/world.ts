@@ -117,7 +117,7 @@ export async function startWorld(): Promise<World> {
     errors: () => errorsOf(airlock),
     async check() {
       const errors = errorsOf(airlock);
-      equal(errors.join("\n"), "", `${errors.length} errors are in the log`);
+      equal(errors.length, 0, `errors are in the log:\n${errors.join("\n")}`);
       equal(await airlock.kernelPid(), pid, "the kernel ended, and was started again");
     },
     [Symbol.asyncDispose]: () => airlock[Symbol.asyncDispose](),

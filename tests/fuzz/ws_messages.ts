@@ -99,12 +99,27 @@ export function readMessage(sent: string | Uint8Array, bytesMax: number): Readin
     // It is not JSON.
     return nothing;
   }
-  const parsed = clientMessageSchema.safeParse(value);
-  if (parsed.success) return { kind: "fits", message: parsed.data };
+  if (depthOf(value) > nestingMax) return nothing;
+  const parsed = isFinite(value) ? clientMessageSchema.safeParse(value) : undefined;
+  if (parsed?.success) return { kind: "fits", message: parsed.data };
   const id = typeof value === "object" && value !== null && Object.hasOwn(value, "id")
     ? requestIdSchema.safeParse(Reflect.get(value, "id")).data ?? null
     : null;
   return { kind: "malformed", id, value };
+}
+
+/** Levels of arrays and objects in each other that are read, of a body as of a message. */
+const nestingMax = 256;
+
+function depthOf(value: unknown): number {
+  if (typeof value !== "object" || value === null) return 0;
+  return 1 + Object.values(value).reduce<number>((deepest, child) => Math.max(deepest, depthOf(child)), 0);
+}
+
+/** Whether it has no number that became infinite when it was read. */
+function isFinite(value: unknown): boolean {
+  if (typeof value === "number") return Number.isFinite(value);
+  return typeof value !== "object" || value === null || Object.values(value).every(isFinite);
 }
 
 /** Whether a fault's JSON Pointer leads to a place in `value`, or to a member that is missing there. */
@@ -113,8 +128,13 @@ export function leadsInto(pointer: string, value: unknown): boolean {
   const names = pointer.slice(1).split("/").map((name) => name.replaceAll("~1", "/").replaceAll("~0", "~"));
   let current = value;
   for (const name of names.slice(0, -1)) {
-    if (typeof current !== "object" || current === null || !Object.hasOwn(current, name)) return false;
-    current = Reflect.get(current, name);
+    if (typeof current !== "object" || current === null) return false;
+    // A long key is told shortened.
+    const key = Object.keys(current).find((one) =>
+      one === name || (name.endsWith("…") && one.startsWith(name.slice(0, -1)))
+    );
+    if (key === undefined) return false;
+    current = Reflect.get(current, key);
   }
   return typeof current === "object" && current !== null;
 }
