@@ -8,6 +8,7 @@ import { ulid } from "ulid";
 import { Lanes } from "../kernel/jobs/lanes.ts";
 import { acquireLease } from "../kernel/jobs/lease.ts";
 import { Queue } from "../kernel/jobs/queue.ts";
+import { WaitingCounts } from "../kernel/jobs/waiting_counts.ts";
 import { openJobsStore } from "../kernel/store/jobs_store.ts";
 import { type BenchPlugin, type JobsKernel, startKernel, wallMs } from "./jobs_kernel.ts";
 import { median } from "./statistics.ts";
@@ -52,7 +53,7 @@ class ClaimSubject implements Disposable {
       lanes: this.#lanes,
       events: { stage: () => true },
       nowMs: Date.now,
-      waiting: 0,
+      waiting: new WaitingCounts(),
     });
     store.transact(() => {
       for (let job = 0; job < jobs; job++) this.#insert();
@@ -68,7 +69,7 @@ class ClaimSubject implements Disposable {
       const row = head === undefined ? undefined : this.#store.jobs.get(head.seq);
       if (row === undefined) throw new Error("Cannot claim a job: none waits");
       const lease = acquireLease(row, { life, nowMs: 0, ttlMs: 1 });
-      this.#queue.claim(row.seq, lease, false);
+      this.#queue.claim(row.seq, lease, { isIdempotent: false, policy: null });
       const tookMs = performance.now() - startedMs;
       this.#insert();
       return tookMs;

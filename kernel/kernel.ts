@@ -125,13 +125,14 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
   const { store, ledger, commitments, tokens, traces } = await openState(config, deps, closers, metrics);
   const life = randomBytes(4).toHex();
   const feed = new Feed({ feedEventsMax: config.streams.feedEventsMax, life });
-  let jobs: JobsParts | undefined;
+  /** Plugins are there before their jobs. */
+  const late: { jobs?: JobsParts } = {};
   const { plugins, sandbox } = await orFail(
     ledger,
     () =>
       openPlugins({ config, deps, tracker, metrics, store, ledger }, ({ id, state, status, breaker }) => {
         feed.publish("PLUGIN_CHANGED", { plugin: id, state, status, breaker });
-        jobs?.pluginChanged(id);
+        late.jobs?.pluginChanged(id);
       }),
   );
   const refusals = createRefusalBudget({
@@ -139,16 +140,16 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
     actorsMax: config.tokensMax,
   });
   const router = new Router({ plugins, ledger, metrics, refusals, ...config.cells });
-  const opened = await orFail(ledger, () =>
+  const jobs = late.jobs = await orFail(ledger, () =>
     openJobs({
       ...{ config, dataDir: boot.dataDir, closers, tracker, logger },
       ...{ ledger, metrics, router, feed, traces, life, nowMs },
       nameOf: (id) => plugins.nameOf(id),
-      isActive: (actor) => tokens.isActive(actor),
+      // Who has no token, as the kernel itself, cannot lose it.
+      isActive: (actor) => !actor.startsWith("token:") || tokens.isActive(actor),
       fatal: (error) => void recordFailure(ledger).then(() => deps.fatal(error)),
     }));
-  jobs = opened;
-  const parts = { config, plugins, jobs: opened, router, sandbox, tracker, tokens, refusals, ledger };
+  const parts = { config, plugins, jobs, router, sandbox, tracker, tokens, refusals, ledger };
   status = "ready";
   return {
     config,
@@ -156,7 +157,7 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
     startedAtMs,
     tier: boot.tier,
     status: () => status,
-    ...{ ledger, commitments, tokens, metrics, plugins, router, feed, jobs: opened.service },
+    ...{ ledger, commitments, tokens, metrics, plugins, router, feed, jobs: jobs.service },
     async refuse({ code, target, plugin, actor, request }) {
       metrics.refused(code);
       if (!refusals.take(actor)) return;

@@ -179,8 +179,10 @@ export const ledgerEventData = {
     targetCommitment: sha256Hex,
   }),
   /**
-   * A job is on disk. Its attempts are calls, whose `request` is `<job>-<lease>`: leases of a job are counted from 1, and an
-   * attempt that was given back before it began leaves its number to the next one. `plugin` is empty, and there is no action, for a pipeline; its input is the plan with its input. `parent`: the pipeline that it is a part of.
+   * A job is on disk. Its attempts are calls, whose `request` is `<job>-<lease>`: leases of a job are counted from 1,
+   * and no two calls have the same one, while an attempt that was given back before it began leaves its number to
+   * the next. `plugin` is empty, and there is no action, for a pipeline; its input is the plan with its input.
+   * `parent`: the pipeline that it is a part of.
    */
   "job.enqueued": z.strictObject({
     job: jobIdSchema,

@@ -6,11 +6,12 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import type { JobRequest } from "../../schemas/job.ts";
+import { type JobRequest, jobRequestSchema } from "../../schemas/job.ts";
 import { ProblemError } from "../../schemas/problem.ts";
 import type { JobRow } from "../store/job_row.ts";
 import type { JobsTable } from "../store/jobs_table.ts";
 import type { Inserted, Queue } from "./queue.ts";
+import { requestSha256 } from "./request_hash.ts";
 
 export interface AcceptDeps {
   readonly table: Pick<JobsTable, "find" | "findByKey">;
@@ -19,15 +20,18 @@ export interface AcceptDeps {
   nowMs(): number;
   /** Jobs that may wait. */
   readonly waitingMax: number;
+  /** Of one actor. */
+  readonly waitingPerActorMax: number;
+  /** What the jobs' file holds, and what it may hold for more to be accepted. */
+  bytes(): number;
+  readonly bytesMax: number;
 }
 
 /** A job as it is asked for, by whatever way. */
 export interface Asked {
-  readonly job: Omit<Inserted, "id" | "dueAtMs" | "expiresAtMs" | "requestSha256" | "inputSha256">;
+  readonly job: Omit<Inserted, "id" | "dueAtMs" | "expiresAtMs" | "inputSha256">;
   /** UTF-8 of one JSON value. */
   readonly input: Uint8Array;
-  /** What makes it the same request as another. */
-  readonly request: string;
   readonly dependsOn: readonly string[];
   readonly runAt: string | null;
   readonly delayMs: number | null;
@@ -49,12 +53,13 @@ export function askedOf(request: JobRequest, actor: string, schedule: string | n
     job: {
       ...{ kind: "action", plugin, action, actor, parent: null, step: null, schedule },
       ...{ idempotencyKey, priority, deadlineMs, retry },
-      concurrencyKey: concurrency?.key ?? null,
+      requestSha256: hashOf(jobRequestSchema, request),
+      // Of its actor: else a caller could hold up another's jobs by a key of the same name. No actor has a line break.
+      concurrencyKey: concurrency === null ? null : `${actor}\n${concurrency.key}`,
       concurrencyMax: concurrency?.max ?? null,
       planSha256: null,
     },
     input: encoder.encode(JSON.stringify(input)),
-    request: JSON.stringify(request),
     dependsOn: request.dependsOn,
     runAt: request.runAt,
     delayMs: request.delayMs,
@@ -62,9 +67,16 @@ export function askedOf(request: JobRequest, actor: string, schedule: string | n
   };
 }
 
+/** Of no use, and so not made, where there is no key to find it by. */
+export function hashOf<T extends { readonly idempotencyKey: string | null }>(
+  schema: Parameters<typeof requestSha256>[0],
+  request: T,
+): Uint8Array<ArrayBuffer> {
+  return request.idempotencyKey === null ? new Uint8Array() : requestSha256(schema, { ...request });
+}
+
 /** Throws ProblemError QUEUE_FULL, JOB_NOT_FOUND, CONFLICT or INPUT_INVALID, before anything is written. */
 export function acceptJobs(asked: readonly Asked[], deps: AcceptDeps): Accepted[] {
-  const { queue, waitingMax } = deps;
   const nowMs = deps.nowMs();
   const keys = new Set<string>();
   const plans = asked.map((one, at) => {
@@ -73,27 +85,40 @@ export function acceptJobs(asked: readonly Asked[], deps: AcceptDeps): Accepted[
     if (key !== null) keys.add(key);
     return planOf(one, nowMs, deps);
   });
-  const fresh = plans.filter((plan) => !("repeated" in plan)).length;
-  if (fresh > 0 && queue.waiting + fresh > waitingMax) {
-    const state = `${queue.waiting} wait already`;
-    throw new ProblemError("QUEUE_FULL", `Cannot accept ${fresh} jobs: ${state}`, { retryAfterMs: 1_000 });
-  }
+  checkRoom(plans.flatMap((plan) => "repeated" in plan ? [] : [plan.job.actor]), deps);
   return plans.map((plan, at) => {
     if ("repeated" in plan) return { row: plan.repeated, isRepeated: true };
     const { input } = asked[at] ?? { input: new Uint8Array() };
-    return { row: queue.insert({ ...plan.job, id: deps.newId() }, input, plan.dependsOn), isRepeated: false };
+    return {
+      row: deps.queue.insert({ ...plan.job, id: deps.newId() }, input, plan.dependsOn),
+      isRepeated: false,
+    };
   });
 }
 
 type Planned = { repeated: JobRow } | { job: Omit<Inserted, "id">; dependsOn: JobRow[] };
 
+/** `actors`: of the jobs that are no repetitions. */
+function checkRoom(actors: readonly string[], deps: AcceptDeps): void {
+  const [actor] = actors;
+  if (actor === undefined) return;
+  const { queue: { waiting }, waitingMax, waitingPerActorMax, bytesMax } = deps;
+  const refuse = (state: string, retryAfterMs: number) =>
+    new ProblemError("QUEUE_FULL", `Cannot accept ${actors.length} jobs: ${state}`, { retryAfterMs });
+  if (deps.bytes() > bytesMax) throw refuse(`the jobs' file holds more than ${bytesMax} bytes`, 60_000);
+  if (waiting.all + actors.length > waitingMax) throw refuse(`${waiting.all} wait already`, 1_000);
+  // All that are asked for at once are one actor's.
+  if (waiting.of(actor) + actors.length > waitingPerActorMax) {
+    throw refuse(`${waiting.of(actor)} of the same caller wait already`, 1_000);
+  }
+}
+
 function planOf(asked: Asked, nowMs: number, { table }: AcceptDeps): Planned {
-  const { job, input, request } = asked;
-  const requestSha256 = new Uint8Array(createHash("sha256").update(request).digest());
+  const { job, input } = asked;
   const { idempotencyKey: key, actor } = job;
   const before = key === null ? undefined : table.findByKey(actor, key);
   if (before !== undefined && key !== null) {
-    if (requestSha256.toHex() !== before.requestSha256.toHex()) {
+    if (job.requestSha256.toHex() !== before.requestSha256.toHex()) {
       throw conflict(key, "it was used for another request");
     }
     return { repeated: before };
@@ -109,7 +134,6 @@ function planOf(asked: Asked, nowMs: number, { table }: AcceptDeps): Planned {
   return {
     job: {
       ...job,
-      requestSha256,
       inputSha256: createHash("sha256").update(input).digest("hex"),
       dueAtMs: dueAtMs > 0 ? dueAtMs : null,
       expiresAtMs: ttlMs === null ? null : nowMs + ttlMs,

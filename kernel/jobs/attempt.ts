@@ -66,10 +66,11 @@ export class Attempt {
     { wallMsMax, cancelGraceMs }: { wallMsMax: number; cancelGraceMs: number },
   ): Promise<AttemptEnd> {
     const { id, attempt, actor, plugin, action } = this.row;
+    // The number of an attempt that had not begun is used again; that of a lease never.
+    const request = `${id}-${this.lease.token}`;
     try {
       const result = await this.deps.router.invoke({
-        ...{ plugin: plugin ?? "", action: action ?? "", input, actor, wallMsMax, cancelGraceMs },
-        request: `${id}-${attempt}`,
+        ...{ plugin: plugin ?? "", action: action ?? "", input, actor, request, wallMsMax, cancelGraceMs },
         job: { id, attempt },
         signal: this.#stop.signal,
         sink: {
@@ -85,7 +86,8 @@ export class Attempt {
           this.#hasBegun = true;
         },
       });
-      return { result };
+      // Its action was told to stop, and did not heed it: what it returns is without the tokens that were too many.
+      return this.#overflow === undefined ? { result } : { problem: this.#overflow };
     } catch (error) {
       if (this.#overflow !== undefined) return { problem: this.#overflow };
       if (error instanceof ProblemError) return { problem: error };

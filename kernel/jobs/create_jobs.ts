@@ -25,10 +25,13 @@ import { Lanes } from "./lanes.ts";
 import { Pipelines } from "./pipelines.ts";
 import { Queue } from "./queue.ts";
 import { recoverJobs, tellOwed } from "./recover_jobs.ts";
-import { deleteOldJobs, type RetentionDeps } from "./retention.ts";
+import { Retention } from "./retention.ts";
+import { RetryDues } from "./retry_dues.ts";
 import { Schedules } from "./schedules.ts";
 import { Teller } from "./teller.ts";
 import { isOver } from "./transition.ts";
+import { WaitingCounts } from "./waiting_counts.ts";
+import { rowsPerCommit } from "./work_budget.ts";
 import { WriteGroup } from "./write_group.ts";
 
 export interface JobsDeps {
@@ -98,6 +101,8 @@ class JobsEngine implements JobsParts {
   readonly #group: WriteGroup;
   readonly #dispatcher: Dispatcher;
   readonly #schedules: Schedules;
+  readonly #retryDues: RetryDues;
+  readonly #retention: Retention;
   /** What cancels each timer. */
   readonly #timers = new Map<string, () => void>();
 
@@ -106,28 +111,36 @@ class JobsEngine implements JobsParts {
     const table = store.jobs;
     const lanes = new Lanes(({ plugin, action }) => table.head(plugin, action), table.lanes());
     const events = createEvents(deps);
-    const queue = new Queue({ table, lanes, events, nowMs, waiting: table.countWaiting() });
+    const queue = new Queue({ table, lanes, events, nowMs, waiting: new WaitingCounts(table.waiting()) });
     this.#teller = new Teller({
-      ...{ ledger: deps.ledger, table, nameOf: deps.nameOf, defer, track },
+      ...{ ledger: deps.ledger, table, nameOf: deps.nameOf, defer, track, fatal },
       light: { transact: store.light.transact, table: store.light.jobs },
       pause: (ms) => new Promise((resolve) => clock.setTimer(() => resolve(), ms)),
     });
     const { inputBytesMax: bytesMax } = deps;
     this.#pipelines = new Pipelines({
-      ...{ table, queue, events, newId: deps.newId, nowMs },
+      ...{ table, queue, events, newId: deps.newId, nowMs, hasRoom: () => hasRoom(deps) },
       limits: { inputBytesMax: bytesMax, outputBytesMax: bytesMax, batchBytesMax: bytesMax },
     });
     const group = new WriteGroup({
       ...{ transact: store.transact, defer, fatal, changesMax },
       conclude: () => this.#conclude(),
       committed: () => this.#committed(),
+      isFull: () => queue.budget.isSpent,
     });
     const dispatcher = new Dispatcher({
       ...{ table, queue, lanes, group, events, config, router: deps.router, life: deps.life },
       ...{ nowMs, monotonicMs: () => clock.nowMs(), random: deps.random, track, warn: deps.warn },
+      isActive: deps.isActive,
+      preceded: (seq) => this.#teller.preceded(seq),
       progressed: (row) => this.#publish("JOB_PROGRESS", row),
       pipelineBegan: (row) => this.#pipelines.began(row),
     });
+    const { backoffMaxMs } = config;
+    this.#retryDues = new RetryDues({
+      ...{ table, budget: queue.budget, backoffMaxMs, nowMs, monotonicMs: () => clock.nowMs() },
+    });
+    this.#retention = new Retention({ table, ended: store.ended, queue, events, config, nowMs });
     this.#schedules = createSchedules(deps, queue, group);
     const [teller, schedules] = [this.#teller, this.#schedules];
     this.service = new JobsService({
@@ -139,11 +152,14 @@ class JobsEngine implements JobsParts {
 
   async start(): Promise<void> {
     const { deps } = this;
-    const { config, store: { jobs: table, transact }, traces, track, nowMs } = deps;
+    const { config, store: { jobs: table, transact }, traces, track } = deps;
     const [queue, events] = [this.#queue, this.#events];
     const adopted = recoverJobs({ ...deps, table, transact, queue, lanes: this.#lanes, events });
     // Their entries are owed, like all others that the last life had no time for.
-    for (const { type, row } of queue.takeChanges().events) this.#publish(type, row);
+    for (const { type, row } of queue.takeChanges().events) {
+      this.#publish(type, row);
+      if (isOver(row.state)) deps.metrics.jobEnded({ plugin: row.plugin, state: row.state });
+    }
     await tellOwed({ table, teller: this.#teller, traces });
     await this.#group.run(() => {
       for (const seq of adopted) {
@@ -154,7 +170,7 @@ class JobsEngine implements JobsParts {
     await this.#schedules.start();
     this.#every("leases", config.leaseMs, () => this.#dispatcher.expireLeases());
     const sweepMs = Math.min(sweepIntervalMs, Math.max(sweepIntervalMsMin, config.retentionMs));
-    this.#every("retention", sweepMs, () => track(this.#deleteOld({ table, events, config, nowMs })));
+    this.#every("retention", sweepMs, () => track(this.#deleteOld()));
   }
 
   pluginChanged(plugin: string): void {
@@ -177,15 +193,21 @@ class JobsEngine implements JobsParts {
     this.#events.close();
   }
 
-  /** Inside the transaction: what follows from its changes. */
+  /** Inside the transaction: what follows from its changes, and from those before it. */
   #conclude(): void {
-    let hasMore = this.#queue.sweep();
+    const [queue, pipelines] = [this.#queue, this.#pipelines];
+    // However much was asked for, something is done of what follows.
+    queue.budget.renew();
+    let hasMore = this.#retryDues.follow();
+    hasMore = queue.sweep() || hasMore;
     do {
-      hasMore = this.#pipelines.advance() || hasMore;
+      // The pipelines have a part of each budget for themselves.
+      hasMore = queue.follow(rowsPerCommit >> 2) || hasMore;
+      hasMore = pipelines.advance() || hasMore;
       this.#dispatcher.claim();
       // A claim may have ended jobs, whose plugin is gone, and begun pipelines.
-    } while (!hasMore && this.#queue.hasParents);
-    if (hasMore) this.#group.poke();
+    } while (!hasMore && !queue.budget.isSpent && (queue.hasEnds || queue.hasParents));
+    if (hasMore || queue.hasEnds || queue.hasParents) this.#group.poke();
     this.#events.write();
   }
 
@@ -203,11 +225,12 @@ class JobsEngine implements JobsParts {
       this.deps.metrics.jobEnded({ plugin: row.plugin, state: row.state });
       this.#events.ended(row.seq);
       this.#events.forget(row.seq);
-      this.service.ended(row.seq, this.#teller.tell(row, "ended"));
+      this.#teller.tell(row, "ended");
+      this.service.ended(row.seq);
     }
     for (const seq of cancelled) this.#dispatcher.stop(seq);
     this.#dispatcher.begin();
-    this.deps.metrics.jobsNow({ waiting: this.#queue.waiting, running: this.#lanes.running });
+    this.deps.metrics.jobsNow({ waiting: this.#queue.waiting.all, running: this.#lanes.running });
     this.#setLook();
   }
 
@@ -240,19 +263,19 @@ class JobsEngine implements JobsParts {
     arm();
   }
 
-  async #deleteOld(deps: RetentionDeps): Promise<void> {
-    while (await this.#group.run(() => deleteOldJobs(deps)));
+  async #deleteOld(): Promise<void> {
+    while (await this.#group.run(() => this.#retention.deleteSome()));
   }
 }
 
 function createSchedules(deps: JobsDeps, queue: Queue, group: WriteGroup): Schedules {
-  const { store, newId, nowMs, config: { waitingMax, schedulesMax } } = deps;
+  const { store, newId, nowMs, config } = deps;
   return new Schedules({
-    ...{ ...deps, table: store.schedules, timers: deps.clock, schedulesMax },
+    ...{ ...deps, table: store.schedules, timers: deps.clock, schedulesMax: config.schedulesMax },
     describe: (plugin, action) => deps.router.describe(plugin, action),
     transact: (work) => group.run(work),
     insertJob: (request, { actor, schedule }) => {
-      const accepting = { table: store.jobs, queue, newId, nowMs, waitingMax };
+      const accepting = { ...config, table: store.jobs, queue, newId, nowMs, bytes: () => store.bytes() };
       const [accepted] = acceptJobs([askedOf(request, actor, schedule)], accepting);
       if (accepted === undefined) throw new TypeError("Cannot insert a job: none was accepted");
       return accepted.row.id;
@@ -266,7 +289,12 @@ function createEvents({ config, store, clock, defer, fatal }: JobsDeps): JobEven
     ...{ table: store.events, logs: store.logs },
     ...{ light: light.transact, lightTable: light.events, lightLogs: light.logs },
     ...{ eventsBytesMax: config.eventsBytesMax, logBytesMax: config.logBytesMax, tailBytesMax },
-    ...{ clock, defer, fatal },
+    ...{ clock, defer, fatal, hasRoom: () => hasRoom({ store, config }) },
     isOver: (seq) => isOver(jobs.get(seq)?.state ?? "cancelled"),
   });
+}
+
+/** Above its limit the file gets no new jobs from anybody, nor what jobs say; what they end with it gets. */
+function hasRoom({ store, config }: Pick<JobsDeps, "store" | "config">): boolean {
+  return store.bytes() <= config.bytesMax;
 }

@@ -33,6 +33,10 @@ export interface DispatcherDeps extends AttemptDeps {
   random(): number;
   track(work: Promise<unknown>): void;
   warn(message: string): void;
+  /** Whether the token behind an actor still counts. */
+  isActive(actor: string): boolean;
+  /** Resolves when a call's entries will stand after the job's own in the ledger. */
+  preceded(seq: number): Promise<void>;
   /** A pipeline was claimed. */
   pipelineBegan(row: JobRow): void;
 }
@@ -45,6 +49,8 @@ export class Dispatcher {
   readonly #attempts = new Map<number, Attempt>();
   readonly #ending = new Set<Promise<void>>();
   #claimed: Attempt[] = [];
+  /** Actors of one round of claims: whether they still count. */
+  readonly #active = new Map<string, boolean>();
   #isDraining = false;
 
   constructor(private readonly deps: DispatcherDeps) {}
@@ -52,6 +58,7 @@ export class Dispatcher {
   /** Claims what there is room for; inside a transaction. */
   claim(): void {
     if (this.#isDraining) return;
+    this.#active.clear();
     for (let claims = 0; claims < claimsMax; claims++) {
       const next = this.#next();
       if (next === undefined) return;
@@ -157,8 +164,13 @@ export class Dispatcher {
     const { queue, lanes, table, config } = this.deps;
     const row = table.get(seq);
     if (row === undefined) throw new TypeError(`Cannot claim job ${seq}: there is none`);
+    if (!this.#active.getOrInsertComputed(row.actor, () => this.deps.isActive(row.actor))) {
+      const state = "the token of whoever enqueued it was revoked";
+      return void queue.fail(row, "FORBIDDEN", `Cannot run job "${row.id}": ${state}`);
+    }
     if (plugin === null || action === null) {
-      return this.deps.pipelineBegan(queue.claim(seq, this.leasePipeline(row), true));
+      const claimed = queue.claim(seq, this.leasePipeline(row), { isIdempotent: true, policy: null });
+      return this.deps.pipelineBegan(claimed);
     }
     if (concurrencyKey !== null && lanes.runningOfKey(row, concurrencyKey) >= (concurrencyMax ?? 1)) {
       return queue.park(seq);
@@ -173,7 +185,8 @@ export class Dispatcher {
     // Beside its own time it may wait as long in the action's line, and then for its cell and the disk.
     const lease = this.#leaseFor(row, 2 * Math.min(terms.wallMs, config.deadlineMs) + config.leaseMs);
     const policy: JobRetry = row.retry ?? jobRetrySchema.parse(terms.retry ?? {});
-    const attempt = new Attempt(queue.claim(seq, lease, terms.isIdempotent), lease, policy, this.deps);
+    const claimed = queue.claim(seq, lease, { isIdempotent: terms.isIdempotent, policy });
+    const attempt = new Attempt(claimed, lease, policy, this.deps);
     this.#attempts.set(seq, attempt);
     this.#claimed.push(attempt);
   }
@@ -185,6 +198,7 @@ export class Dispatcher {
   async #run(attempt: Attempt): Promise<void> {
     const { table, config } = this.deps;
     const { seq, deadlineMs } = attempt.row;
+    await this.deps.preceded(seq);
     const input = table.input(seq) ?? new Uint8Array();
     const wallMsMax = Math.min(config.deadlineMs, deadlineMs ?? Infinity);
     const end = await attempt.run(input, { wallMsMax, cancelGraceMs: config.cancelGraceMs });
@@ -195,8 +209,8 @@ export class Dispatcher {
     const { seq, id } = attempt.row;
     try {
       await this.deps.group.run(() => {
-        const held = this.deps.queue.held(seq, attempt.lease);
         if (this.#attempts.get(seq) === attempt) this.#attempts.delete(seq);
+        const held = this.deps.queue.held(seq, attempt.lease);
         const row = { ...held, progress: attempt.progress, note: attempt.note };
         // What an action returns that was told to stop is what it had by then.
         if (row.cancelRequested) this.deps.queue.cancel(row);

@@ -194,6 +194,74 @@ Deno.test("Dispatcher: tokens above what is kept of a job fail it, and stop its 
   assert.equal(await world.state(id), "failed LIMIT_OUTPUT 1");
 });
 
+Deno.test("Dispatcher: what an action returns after its tokens were too many counts for nothing", async () => {
+  using world = await JobsWorld.open({ config: { eventsBytesMax: 3_000 } });
+  world.ignoresAbort = true;
+  const { id } = await world.enqueue();
+  const call = world.callOf(id).begin();
+  for (let tokens = 0; tokens < 10; tokens++) {
+    await world.finish(call.call.sink!.token(`"${"x".repeat(500)}"`));
+  }
+  assert.equal(call.call.signal.aborted, true);
+  call.complete({ all: true });
+  await world.turn();
+  assert.equal(await world.state(id), "failed LIMIT_OUTPUT 1");
+});
+
+Deno.test("Dispatcher: jobs of a revoked token fail when their turn comes, and what runs is left", async () => {
+  using world = await JobsWorld.open({ config: { runningMax: 1 } });
+  const running = await world.enqueue();
+  const concurrency = { key: "k", max: 1 };
+  const waiting = await world.enqueueAll([{}, { delayMs: 1_000 }, { concurrency }, { concurrency }]);
+  const others = await world.enqueue({}, "token:other");
+  const pipeline = await world.enqueuePipeline({ steps: [{ id: "s", plugin: "p", action: "a" }] });
+  world.revoked.add(owner);
+  const revokedLater = await world.enqueuePipeline({ steps: [{ id: "s", plugin: "p", action: "a" }] });
+  assert.equal(await world.state(running.id), "running 1");
+  world.callOf(running.id).complete();
+  await world.turn();
+  assert.equal(await world.state(running.id), "completed 1");
+  assert.equal(await world.state(others.id), "running 1");
+  world.callOf(others.id).complete();
+  await world.turn();
+  await world.pass(1_000);
+  for (const { id } of [...waiting, revokedLater]) {
+    assert.equal(await world.state(id), "failed FORBIDDEN 0");
+    assert.deepEqual(world.ledger.of(id), ["enqueued", "failed"]);
+  }
+  assert.match(
+    (await world.get(waiting[0]!.id)).error!.message,
+    /the token of whoever enqueued it was revoked/,
+  );
+  const { error, state } = await world.get(pipeline.id);
+  assert.equal(state, "failed", `its step could not begin: ${error?.message}`);
+});
+
+// Jobs of one who revoked nothing must not pay for a long list of tokens.
+Deno.test("Dispatcher asks of each actor once in a round of claims", async () => {
+  using world = await JobsWorld.open();
+  world.terms.set("p", { concurrency: 16 });
+  const before = world.asked;
+  await world.enqueueAll(Array(16).fill({}));
+  assert.equal(world.live.length, 16);
+  assert(world.asked - before <= 2, `${world.asked - before} times`);
+});
+
+Deno.test("Dispatcher: a job that was deleted under its attempt leaves nothing of that behind", async () => {
+  using world = await JobsWorld.open();
+  world.ignoresAbort = true;
+  const { id } = await world.enqueue();
+  const call = world.callOf(id).begin();
+  const { seq } = world.row(id);
+  world.store.transact(() => world.store.jobs.delete(seq));
+  call.complete();
+  await world.turn();
+  assert.equal(world.warnings.length, 1);
+  // Its lease would end once more.
+  await world.pass(120_000);
+  assert.equal(world.warnings.length, 1);
+});
+
 // Statements, and no times: what waits behind a claim must not be read for it.
 Deno.test("Dispatcher: a claim makes as many statements with 100,000 waiting jobs as with 100", async () => {
   const counts: number[] = [];

@@ -29,7 +29,7 @@ import type { JobLogLevel, JobLogRow, JobLogsTable } from "../store/job_logs_tab
 import { chunkText, type EventChunk, EventPage, parseChunk } from "./job_event_chunk.ts";
 import { JobEventCursor, JobWatch } from "./job_event_cursor.ts";
 import { JobEventTail } from "./job_event_tail.ts";
-import { isLight, JobLogOutbox, JobOutbox, type WriteScope } from "./job_outbox.ts";
+import { isLight, JobLogOutbox, JobOutbox, type OutboxChunk, type WriteScope } from "./job_outbox.ts";
 
 export interface JobEventsDeps {
   /** On the connection whose commits are on disk. Only used inside a transaction of it, and to read. */
@@ -39,13 +39,15 @@ export interface JobEventsDeps {
   readonly lightTable: JobEventsTable;
   readonly lightLogs: JobLogsTable;
   readonly light: Transact;
-  /** Of one job's events; events that tell of its state always fit. */
+  /** Of one job's tokens and progress. */
   readonly eventsBytesMax: number;
   /** Of one job's log. */
   readonly logBytesMax: number;
   /** Of what is kept in memory for readers, all jobs together. */
   readonly tailBytesMax: number;
   readonly clock: Clock;
+  /** The file may grow. Asked for each token and line. */
+  hasRoom(): boolean;
   /** The job has ended, and its last event was staged; or there is no such job. */
   isOver(job: number): boolean;
   /** Runs `work` in the next turn of the event loop. */
@@ -74,7 +76,7 @@ interface Told {
 /** What one job writes in one transaction. */
 interface Batch {
   readonly told: Told;
-  readonly chunks: readonly EventChunk[];
+  readonly chunks: readonly OutboxChunk[];
   readonly lines: readonly JobLogRow[];
 }
 
@@ -91,6 +93,8 @@ export class JobEvents {
   #state: "open" | "closed" | "failed" = "open";
   #bytes = 0;
   #isDeferred = false;
+  /** Nothing could be dropped when it was last tried. */
+  #isCrowded = false;
   #cancelTimer: (() => void) | undefined;
   /** Resolves when something was published, or never will be. */
   #progressed: PromiseWithResolvers<void> | undefined;
@@ -103,13 +107,13 @@ export class JobEvents {
   }
 
   /**
-   * `json` is the text of one JSON value. False, and nothing is staged, where a token or progress is above the limit
-   * or no attempt is under way. An event that tells of a change of state is staged in the transaction that makes the change.
+   * `json` is the text of one JSON value. False, and nothing is staged, where a token or progress is above the limit,
+   * the file is full, or no attempt is under way. An event that tells of a change of state is staged in the transaction that makes the change.
    */
   stage(job: number, type: JobEventType, json: string): boolean {
     const told = this.#use(job);
     if (!isLight(type)) told.state = type === "JOB_STARTED" ? "begun" : "idle";
-    else if (told.state === "idle") return false;
+    else if (told.state === "idle" || !this.deps.hasRoom()) return false;
     const isStaged = told.outbox.stage(type, json);
     // Also where it is not: held progress may have got its number.
     if (!told.outbox.isEmpty) this.#staged.add(told);
@@ -117,10 +121,10 @@ export class JobEvents {
     return isStaged;
   }
 
-  /** Above the limit one last line says that later ones are dropped; so are those of no attempt under way. */
+  /** Above the limit one last line says that later ones are dropped; so are those of no attempt under way, and all while the file is full. */
   stageLog(job: number, attempt: number, level: JobLogLevel, text: string, atMs: number): void {
     const told = this.#use(job);
-    if (told.state === "idle") return;
+    if (told.state === "idle" || !this.deps.hasRoom()) return;
     told.log ??= this.#loadLog(told);
     if (!told.log.stage({ attempt, level, text, atMs })) return;
     this.#staged.add(told);
@@ -154,6 +158,7 @@ export class JobEvents {
     }
     const jobs = [...this.#written.keys()];
     this.#written.clear();
+    this.#isCrowded = false;
     this.#makeRoom();
     for (const { job } of jobs) this.#watches.get(job)?.wake();
     this.#progress();
@@ -245,7 +250,7 @@ export class JobEvents {
     return {
       job,
       state: this.deps.isOver(job) ? "idle" : "begun",
-      outbox: new JobOutbox({ lastSeq, bytes: lastSeq === 0 ? 0 : table.bytes(job) }, eventsBytesMax),
+      outbox: new JobOutbox({ lastSeq, bytes: lastSeq === 0 ? 0 : table.lightBytes(job) }, eventsBytesMax),
       log: undefined,
       tail: new JobEventTail(lastSeq),
       written: [],
@@ -311,8 +316,8 @@ export class JobEvents {
   #append(batches: readonly Batch[], table: JobEventsTable, logs: JobLogsTable): void {
     for (const { told, chunks, lines } of batches) {
       for (const chunk of chunks) {
-        const { firstSeq, lastSeq } = chunk;
-        table.append({ job: told.job, firstSeq, lastSeq, text: chunkText(chunk) });
+        const { firstSeq, lastSeq, lightBytes } = chunk;
+        table.append({ job: told.job, firstSeq, lastSeq, text: chunkText(chunk), lightBytes });
       }
       logs.append(told.job, lines);
       told.written.push(...chunks);
@@ -365,13 +370,18 @@ export class JobEvents {
     return !this.#staged.has(told) && !this.#written.has(told) && !told.outbox.hasSkipped;
   }
 
-  /** Drops the oldest of what was used least recently, until the limit holds. */
+  /**
+   * Drops the oldest of what was used least recently, until the limit holds. What is not written yet stays; where
+   * nothing else is left it is not looked for again before something was published.
+   */
   #makeRoom(): void {
+    if (this.#isCrowded) return;
     for (const told of this.#told.values()) {
       while (this.#bytes > this.deps.tailBytesMax && !told.tail.isEmpty) this.#bytes -= told.tail.shift();
       if (this.#bytes <= this.deps.tailBytesMax) return;
       if (this.#isIdle(told)) this.#drop(told);
     }
+    this.#isCrowded = this.#bytes > this.deps.tailBytesMax;
   }
 
   #drop(told: Told): void {

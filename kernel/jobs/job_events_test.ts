@@ -278,3 +278,60 @@ Deno.test("JobEvents.forget() drops a job that is over, written and not watched"
   assert.equal(events.bytes, 0);
   assert.equal(readAll(events.watch(1, 0)).length, 3);
 });
+
+// One change may tell of very many jobs, and nothing of that can be dropped before it is written.
+Deno.test("JobEvents looks for what can be dropped once between two commits where there is nothing", () => {
+  using testing = createTestingJobEvents();
+  const jobs = Array.from({ length: 2_000 }, (_, at) => at + 1);
+  insertJobs(testing.full, ...jobs);
+  let looks = 0;
+  const deps = Object.defineProperty({ ...testing.deps }, "tailBytesMax", {
+    get() {
+      looks++;
+      return 10_000;
+    },
+  });
+  const events = new JobEvents(deps);
+  testing.transact(() => {
+    for (const job of jobs) events.stage(job, "JOB_QUEUED", "{}");
+    events.write();
+  });
+  assert(looks < 20 * jobs.length, `${looks} looks`);
+  events.published();
+  assert(events.bytes <= 10_000, "then there is");
+});
+
+Deno.test("JobEvents.stage() and stageLog() take nothing while the file is full but what tells of the state", () => {
+  let isFull = true;
+  using testing = createTestingJobEvents({ hasRoom: () => !isFull });
+  const { events, commit, deps } = testing;
+  insertJobs(testing.full, 1);
+  commit(() => events.stage(1, "JOB_STARTED", "{}"));
+  events.stageLog(1, 1, "info", "lost", 0);
+  assert.deepEqual([events.stage(1, "JOB_TOKEN", "1"), events.stage(1, "JOB_PROGRESS", "1")], [false, false]);
+  isFull = false;
+  events.stageLog(1, 1, "info", "kept", 0);
+  assert.equal(events.stage(1, "JOB_TOKEN", "2"), true);
+  isFull = true;
+  commit(() => events.stage(1, "JOB_COMPLETED", "{}"));
+  assert.deepEqual(readAll(events.watch(1, 0)).map(tell), [
+    "1 JOB_STARTED {}",
+    "2 JOB_TOKEN 2",
+    "3 JOB_COMPLETED {}",
+  ]);
+  assert.deepEqual(deps.logs.list(1, 0, 9).map(({ text }) => text), ["kept"]);
+});
+
+Deno.test("JobEvents counts tokens and progress of a job that was told of before, and no event of its state", () => {
+  using testing = createTestingJobEvents({ eventsBytesMax: 100 });
+  const { events, commit, deps } = testing;
+  insertJobs(testing.full, 1);
+  for (let attempts = 0; attempts < 50; attempts++) {
+    commit(() => events.stage(1, "JOB_STARTED", `"${"x".repeat(500)}"`));
+  }
+  assert.equal(events.stage(1, "JOB_TOKEN", `"${"x".repeat(86)}"`), true);
+  commit();
+  const anew = new JobEvents(deps);
+  assert.equal(anew.stage(1, "JOB_TOKEN", '"1234567"'), false);
+  assert.equal(anew.stage(1, "JOB_TOKEN", "12345678"), true);
+});

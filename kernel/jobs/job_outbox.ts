@@ -5,7 +5,8 @@
  * is due or another event follows it. Only numbered events are ever written, so numbers have no gap but those that
  * {@linkcode JobOutbox.skip} leaves.
  *
- * Bounded by what the file keeps of one job: what would be above that is refused here. Pure.
+ * Bounded by what the file keeps of one job: tokens and progress that would be above that are refused here. Events of
+ * state are not counted: there are a few for each attempt. Pure.
  *
  * @module
  */
@@ -30,6 +31,13 @@ export type WriteScope = "state" | "light";
 interface Staged {
   readonly seq: number;
   readonly event: Event;
+  /** 0 of an event of state. */
+  readonly lightBytes: number;
+}
+
+export interface OutboxChunk extends EventChunk {
+  /** What tokens and progress take of its text, in UTF-8. */
+  readonly lightBytes: number;
 }
 
 export class JobOutbox {
@@ -40,7 +48,7 @@ export class JobOutbox {
   #nextSeq: number;
   #bytes: number;
 
-  /** What the file has of the job: number of its last event, and bytes. */
+  /** What the file has of the job: number of its last event, and the bytes of its tokens and progress. */
   constructor(kept: { lastSeq: number; bytes: number }, private readonly bytesMax: number) {
     this.#lastSeq = kept.lastSeq;
     this.#nextSeq = kept.lastSeq + 1;
@@ -90,7 +98,7 @@ export class JobOutbox {
   }
 
   /** Takes the numbered events out, to be written now. */
-  take(scope: WriteScope): EventChunk[] {
+  take(scope: WriteScope): OutboxChunk[] {
     const stateAt = scope === "state" ? -1 : this.#staged.findIndex(({ event }) => !isLight(event.type));
     return toChunks(this.#staged.splice(0, stateAt === -1 ? this.#staged.length : stateAt));
   }
@@ -104,19 +112,20 @@ export class JobOutbox {
   #push(type: JobEventType, json: string): void {
     const seq = this.#nextSeq++;
     this.#lastSeq = seq;
-    this.#bytes += lineBytes + Buffer.byteLength(json);
-    this.#staged.push({ seq, event: createEvent(seq, type, json) });
+    const lightBytes = isLight(type) ? lineBytes + Buffer.byteLength(json) : 0;
+    this.#bytes += lightBytes;
+    this.#staged.push({ seq, event: createEvent(seq, type, json), lightBytes });
   }
 }
 
-function toChunks(staged: readonly Staged[]): EventChunk[] {
-  const chunks: EventChunk[] = [];
+function toChunks(staged: readonly Staged[]): OutboxChunk[] {
+  const chunks: OutboxChunk[] = [];
   let [first] = staged;
   let events: Event[] = [];
-  let bytes = 0;
+  let [bytes, lightBytes] = [0, 0];
   const end = () => {
     if (first === undefined) return;
-    chunks.push({ firstSeq: first.seq, lastSeq: first.seq + events.length - 1, events });
+    chunks.push({ firstSeq: first.seq, lastSeq: first.seq + events.length - 1, events, lightBytes });
   };
   for (const next of staged) {
     const size = next.event.json.length + lineBytes;
@@ -125,10 +134,11 @@ function toChunks(staged: readonly Staged[]): EventChunk[] {
       end();
       first = next;
       events = [];
-      bytes = 0;
+      [bytes, lightBytes] = [0, 0];
     }
     events.push(next.event);
     bytes += size;
+    lightBytes += next.lightBytes;
   }
   end();
   return chunks;

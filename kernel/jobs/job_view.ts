@@ -15,7 +15,7 @@ export function mayRead(row: JobRow, { actor, readsAll }: Reader): boolean {
   return readsAll || row.actor === actor;
 }
 
-type Relations = Pick<JobsTable, "get" | "dependencies">;
+type Relations = Pick<JobsTable, "idOf" | "dependencyIds">;
 
 /** Without its output. */
 export function viewJob(row: JobRow, table: Relations): JobView {
@@ -36,8 +36,8 @@ export function viewJob(row: JobRow, table: Relations): JobView {
     runAt: instant(row.dueAtMs),
     expiresAt: instant(row.expiresAtMs),
     deadlineMs: row.deadlineMs,
-    dependsOn: table.dependencies(row.seq).map(({ id }) => id),
-    parent: row.parent === null ? null : table.get(row.parent)?.id ?? null,
+    dependsOn: [...table.dependencyIds(row.seq)],
+    parent: row.parent === null ? null : table.idOf(row.parent) ?? null,
     step: row.step,
     schedule: row.schedule,
     idempotencyKey: row.idempotencyKey,
@@ -73,7 +73,7 @@ export function factOf(row: JobRow, table: Relations): JobFact {
     attempt: row.attempt,
     progress: row.progress,
     code: row.errorCode,
-    parent: row.parent === null ? null : table.get(row.parent)?.id ?? null,
+    parent: row.parent === null ? null : table.idOf(row.parent) ?? null,
   };
 }
 

@@ -14,7 +14,7 @@ import type {
   ScheduleRequest,
   ScheduleView,
 } from "../../schemas/job.ts";
-import type { PipelineRequest } from "../../schemas/pipeline.ts";
+import { type PipelineRequest, pipelineRequestSchema } from "../../schemas/pipeline.ts";
 import { ProblemError } from "../../schemas/problem.ts";
 import type { Clock } from "../../sandbox/clock.ts";
 import type { EventCursor } from "../bus/event_cursor.ts";
@@ -22,7 +22,7 @@ import type { Ledger } from "../ledger/ledger.ts";
 import { type JobRow, untoldEnded } from "../store/job_row.ts";
 import type { JobsStore } from "../store/jobs_store.ts";
 import type { JobsTable } from "../store/jobs_table.ts";
-import { acceptJobs, type Asked, askedOf } from "./accept_jobs.ts";
+import { acceptJobs, type Asked, askedOf, hashOf } from "./accept_jobs.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 import type { JobEvents } from "./job_events.ts";
 import { mayRead, viewJob, withoutContents } from "./job_view.ts";
@@ -35,6 +35,7 @@ import type { Schedules } from "./schedules.ts";
 import type { Teller } from "./teller.ts";
 import { isLost, isOver } from "./transition.ts";
 import type { WriteGroup } from "./write_group.ts";
+
 export interface JobsServiceDeps {
   readonly config: Config["jobs"];
   readonly store: Pick<JobsStore, "list" | "bytes" | "logs">;
@@ -66,11 +67,12 @@ export class JobsService implements Jobs {
   constructor(private readonly deps: JobsServiceDeps) {}
 
   /** The job has ended, and its entry is on its way. */
-  ended(seq: number, entry: Promise<unknown>): void {
+  ended(seq: number): void {
     const waiting = this.#waiting.get(seq);
     if (waiting === undefined) return;
     this.#waiting.delete(seq);
-    entry.then(() => waiting.resolve(), () => waiting.resolve());
+    const done = () => waiting.resolve();
+    this.#told(seq).then(done, done);
   }
 
   async enqueue(requests: readonly JobRequest[], actor: string): Promise<Recorded<JobView[]>> {
@@ -86,10 +88,10 @@ export class JobsService implements Jobs {
       job: {
         ...{ kind: "pipeline", plugin: null, action: null, actor, parent: null, step: null, schedule: null },
         ...{ idempotencyKey, priority, deadlineMs: null, retry: null },
+        requestSha256: hashOf(pipelineRequestSchema, request),
         ...{ concurrencyKey: null, concurrencyMax: null, planSha256: planSha256(request) },
       },
       input: encoder.encode(storedPlan(request)),
-      request: JSON.stringify(request),
       dependsOn: [],
       ...{ runAt, delayMs, ttlMs },
     }]);
@@ -173,16 +175,18 @@ export class JobsService implements Jobs {
 
   async #accept(asked: readonly Asked[]): Promise<Recorded<JobView[]>> {
     const { config, store, group, teller, ledger, table } = this.deps;
-    if (store.bytes() > config.bytesMax) {
-      const state = `the jobs' file holds more than ${config.bytesMax} bytes`;
-      throw new ProblemError("QUEUE_FULL", `Cannot accept a job: ${state}`, { retryAfterMs: 60_000 });
-    }
-    const accepted = await group.run(() => acceptJobs(asked, { ...this.deps, ...config }));
-    await Promise.all(accepted.map(({ row }) => teller.pending(row.seq, "enqueued")));
-    return {
-      value: accepted.map(({ row }) => viewJob(row, table)),
-      checkpoint: ledger.checkpointBase64(),
-    };
+    const deps = { ...this.deps, ...config, bytes: () => store.bytes() };
+    const accepted = await group.run(() => acceptJobs(asked, deps));
+    await Promise.all(accepted.flatMap(({ row, isRepeated }) => [
+      teller.pending(row.seq, "enqueued"),
+      isRepeated && teller.pending(row.seq, "ended"),
+    ]));
+    // A key is its caller's own, and so is what came of it. Of many at once the outputs could fill the memory.
+    const isAlone = accepted.length === 1;
+    const value = accepted.map(({ row, isRepeated }) =>
+      isRepeated && isAlone ? this.#view(row, { actor: row.actor, readsAll: false }) : viewJob(row, table)
+    );
+    return { value, checkpoint: ledger.checkpointBase64() };
   }
 
   async #order(row: JobRow, verb: "cancel" | "retry", actor: string) {
@@ -193,13 +197,16 @@ export class JobsService implements Jobs {
   /** The entries of their ends, and of what is below them, are in the ledger, and the rows say so, on disk. */
   async #settleEnds(seqs: readonly number[]): Promise<void> {
     const { table, group, teller } = this.deps;
-    const lost = seqs.flatMap((seq) => [seq, ...this.#lostChildren(seq)]);
-    await Promise.all(lost.map((seq) => this.#told(seq)));
+    const lost = seqs.flatMap((seq) => [seq, ...this.#lostChildren(seq)])
+      .map((seq) => ({ seq, endedAtMs: table.get(seq)?.endedAtMs }));
+    await Promise.all(lost.map(({ seq }) => this.#told(seq)));
     // A mark that comes late would say of the next end that it was told.
     teller.flush();
     await group.run(() => {
-      for (const seq of lost) {
-        if (teller.pending(seq, "ended") === undefined) table.clearUntold(seq, untoldEnded);
+      for (const { seq, endedAtMs } of lost) {
+        // Another may have redriven it meanwhile, and it ended once more: that end is still owed.
+        const isSame = table.get(seq)?.endedAtMs === endedAtMs;
+        if (isSame && teller.pending(seq, "ended") === undefined) table.clearUntold(seq, untoldEnded);
       }
     });
   }

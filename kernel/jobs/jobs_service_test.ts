@@ -153,9 +153,78 @@ Deno.test("JobsService.enqueue() accepts a batch whole or not at all", async () 
   assert.equal((await world.enqueueAll([{}, {}, {}])).length, 3);
 });
 
-Deno.test("JobsService.enqueue() refuses above the size of the file", async () => {
-  using world = await JobsWorld.open({ config: { bytesMax: 1 } });
+Deno.test("JobsService.enqueue() refuses above the size of the file, and shows what was accepted before", async () => {
+  const config = { bytesMax: 1_000_000 };
+  using world = await JobsWorld.open({ config });
+  const request = { idempotencyKey: "k", input: "x".repeat(1_000_000) };
+  const { id } = await world.enqueue(request);
   await assert.rejects(world.enqueue(), { code: "QUEUE_FULL" });
+  assert.equal((await world.enqueue(request)).id, id);
+});
+
+Deno.test("JobsService.enqueue() takes one caller's jobs up to a share of what may wait", async () => {
+  using world = await JobsWorld.open({ config: { waitingPerActorMax: 3, runningMax: 1 } });
+  const [running] = await world.enqueueAll([{}, {}, {}]);
+  assert.equal(world.now.waiting, 2);
+  await world.enqueue({ idempotencyKey: "k" });
+  await assert.rejects(world.enqueue(), { code: "QUEUE_FULL" });
+  await world.enqueue({ idempotencyKey: "k" });
+  await world.enqueueAll([{}, {}, {}], "token:other");
+  await world.crash();
+  await assert.rejects(world.enqueue(), { code: "QUEUE_FULL" });
+  await assert.rejects(world.enqueueAll([{}], "token:other"), { code: "QUEUE_FULL" });
+  await world.finish(world.service.cancel(running!.id, owner, ownerReader));
+  await world.enqueue();
+});
+
+Deno.test("JobsService.enqueue(): a concurrency key is its caller's own", async () => {
+  using world = await JobsWorld.open();
+  const concurrency = { key: "customer", max: 1 };
+  const jobs = await world.enqueueAll([{ concurrency }, { concurrency }]);
+  const others = await world.enqueue({ concurrency }, "token:other");
+  assert.equal(await world.state(jobs[1]!.id), "pending key 0");
+  assert.equal(await world.state(others.id), "running 1");
+  assert(!JSON.stringify(world.service.list({ limit: 9 }, operator)).includes("customer"));
+});
+
+Deno.test("JobsService.enqueue(): the same request is the same, however its members are written", async () => {
+  using world = await JobsWorld.open();
+  const first = await world.enqueue({ idempotencyKey: "k", input: { a: 1, b: { c: 2, d: 3 } } });
+  const again = await world.enqueue({ input: { b: { d: 3, c: 2 }, a: 1 }, priority: 0, idempotencyKey: "k" });
+  assert.equal(again.id, first.id);
+  const changed = [{ input: { a: 1, b: { c: 2, d: 4 } } }, {
+    input: { a: 1, b: { c: 2, d: 3 } },
+    priority: 1,
+  }];
+  for (const more of changed) {
+    await assert.rejects(world.enqueue({ idempotencyKey: "k", ...more }), { code: "CONFLICT" });
+  }
+});
+
+Deno.test("JobsService.enqueue() shows its owner what came of a job that was enqueued before, one at a time", async () => {
+  using world = await JobsWorld.open();
+  const request = { idempotencyKey: "k" };
+  const { id } = await world.enqueue(request);
+  world.callOf(id).complete({ done: true });
+  await world.turn();
+  const again = await world.enqueue(request);
+  assert.deepEqual([again.id, again.state, again.output], [id, "completed", { done: true }]);
+  const [inBatch] = await world.enqueueAll([request, {}]);
+  assert.deepEqual([inBatch!.state, inBatch!.output], ["completed", null]);
+});
+
+// The second end is owed when the first one's redrive is about to say that the job was told of.
+Deno.test("JobsService.retry() marks no end but the one that it saw", async () => {
+  using world = await JobsWorld.open();
+  const { id } = await world.enqueue();
+  world.callOf(id).begin().fail("INPUT_INVALID");
+  await world.turn();
+  const { transact, jobs } = world.store;
+  const retried = world.service.retry(id, owner, ownerReader);
+  // It ended once more before the group was committed, and its entry has not been asked for.
+  transact(() => jobs.save({ ...world.row(id), endedAtMs: 1, untold: 2 }));
+  await assert.doesNotReject(world.finish(retried));
+  assert.equal(world.row(id).untold, 2);
 });
 
 Deno.test("JobsService shows a job to all, and what is in it to its owner and to operators", async () => {

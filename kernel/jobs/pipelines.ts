@@ -2,8 +2,12 @@
  * The pipelines that run: each is a job whose work are the jobs below it.
  *
  * What is to be done next follows from the plan and from the jobs that there are (`pipeline/pipeline_run.ts`), and is
- * done in the transaction in which a job below it ended. So a pipeline goes on after a crash where it was: a run is
- * made of what is stored whenever there is none in memory.
+ * done in the transaction in which a job below it ended, or in those after it: each does as much as its budget allows
+ * (`work_budget.ts`), be it to make the jobs of a map, to cancel what runs, or to make again what was lost. So a
+ * pipeline goes on after a crash where it was: a run is made of what is stored whenever there is none in memory.
+ *
+ * While the jobs' file is full no pipeline gets new jobs. It is held, those of its jobs that there are go on, and it
+ * is looked at again with each commit: retention makes room.
  *
  * @module
  */
@@ -14,9 +18,9 @@ import type { JobRow } from "../store/job_row.ts";
 import type { JobsTable } from "../store/jobs_table.ts";
 import type { JobEvents } from "./job_events.ts";
 import { compilePlan } from "./pipeline/compile_plan.ts";
+import { KeptRuns, valuesIn } from "./pipeline/kept_runs.ts";
 import { type NextSteps, type PipelineLimits, PipelineRun } from "./pipeline/pipeline_run.ts";
 import type { Queue } from "./queue.ts";
-import { isLost } from "./transition.ts";
 
 export interface PipelinesDeps {
   readonly table: JobsTable;
@@ -25,104 +29,116 @@ export interface PipelinesDeps {
   readonly limits: PipelineLimits;
   newId(): string;
   nowMs(): number;
+  /** The file may grow. */
+  hasRoom(): boolean;
 }
 
-const childrenPage = 1_000;
+/** Of all runs in memory. */
+const runsBytesMax = 67_108_864;
+/** Values in a stored plan and its input. */
+const storedValuesMax = 1_000_000;
+/** To make so much of a run in memory costs as much as to change a row, about. */
+const bytesPerRow = 65_536;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 export class Pipelines {
-  readonly #runs = new Map<number, PipelineRun>();
+  readonly #runs = new KeptRuns(runsBytesMax);
+  /** Those whose lost jobs are being made again, and the step up to which they are. */
+  readonly #redriving: Map<number, string>;
+  /** Those that wait for room in the file. */
+  readonly #held = new Set<number>();
 
-  constructor(private readonly deps: PipelinesDeps) {}
+  constructor(private readonly deps: PipelinesDeps) {
+    this.#redriving = new Map(deps.table.redrives().map(({ pipeline, after }) => [pipeline, after]));
+  }
 
   /** It was claimed: what is lost of its jobs is tried again, and then the rest. */
-  began(row: JobRow): void {
-    const { queue } = this.deps;
-    this.#eachChild(row, (child) => {
-      if (isLost(child.state)) queue.redrive(child);
-    });
-    queue.touchParent(row.seq);
+  began({ seq, attempt }: JobRow): void {
+    if (attempt > 1) this.#saveRedrive(seq, "");
+    this.deps.queue.touchParent(seq);
   }
 
   /**
-   * Does what follows from the ends of jobs, inside a transaction. True: there is more, for the next one, so that no
-   * transaction grows without limit.
+   * Does what follows from the ends of jobs, inside a transaction, as far as the budget goes. True: one has more to
+   * do, which is for the next transaction.
    */
   advance(): boolean {
     const { queue } = this.deps;
-    const again: number[] = [];
-    for (let parents = queue.takeParents(); parents.size > 0; parents = queue.takeParents()) {
-      for (const [seq, ended] of parents) {
-        if (this.#advanceOne(seq, ended)) again.push(seq);
-      }
+    if (this.#held.size > 0 && this.deps.hasRoom()) {
+      for (const seq of this.#held) queue.touchParent(seq);
+      this.#held.clear();
     }
+    const again: number[] = [];
+    while (!queue.budget.isSpent) {
+      const parent = queue.takeParent();
+      if (parent === undefined) break;
+      queue.budget.spend();
+      if (this.#advanceOne(...parent)) again.push(parent[0]);
+    }
+    this.#runs.trim();
     for (const seq of again) queue.touchParent(seq);
     return again.length > 0;
   }
 
   #advanceOne(seq: number, ended: readonly JobRow[]): boolean {
-    const { table, queue } = this.deps;
-    const row = table.get(seq);
+    const row = this.deps.table.get(seq);
     if (row === undefined || row.state !== "running") {
-      this.#runs.delete(seq);
+      this.#forget(seq);
       return false;
     }
-    if (row.cancelRequested) {
-      this.#cancel(row);
-      return false;
-    }
-    const next = this.#next(row, ended);
-    if (next instanceof ProblemError) {
-      this.#eachChild(row, (child) => void queue.requestCancel(child));
-      queue.fail(row, next.code, next.message);
-      return false;
-    }
+    if (row.cancelRequested) return this.#cancel(row);
+    if (this.#redriving.has(seq) && this.#redrive(row)) return true;
+    const run = this.#run(row, ended);
+    if (run instanceof ProblemError) return this.#fail(row, run);
+    const { hasRoom, queue } = this.deps;
+    const isHeld = !hasRoom();
+    const next = run.next({ jobsMax: isHeld ? 0 : Math.max(1, queue.budget.left) });
     for (const { step, message } of next.faults) this.#log(row, `${step}: ${message}`);
     this.#enqueue(row, next);
-    for (const key of next.cancel) {
-      const child = table.child(seq, key);
-      if (child !== undefined) queue.requestCancel(child);
-    }
-    const { outcome } = next;
-    if (outcome === undefined) return next.more;
-    this.#runs.delete(seq);
+    if (next.cancel && this.#cancelOpen(row)) return true;
+    if (next.outcome !== undefined) this.#end(row, next.outcome);
+    if (next.more && isHeld) this.#held.add(seq);
+    return next.more && !isHeld;
+  }
+
+  #end(row: JobRow, outcome: NonNullable<NextSteps["outcome"]>): void {
+    const { queue } = this.deps;
+    this.#forget(row.seq);
     if (outcome.state === "failed") queue.fail(row, outcome.code, outcome.message);
     else {
       const output = encoder.encode(outcome.outputJson);
       queue.complete(row, output, createHash("sha256").update(output).digest("hex"));
     }
-    return false;
   }
 
   /** A ProblemError where what is stored is no plan any more: that must not keep the kernel from starting. */
-  #next(row: JobRow, ended: readonly JobRow[]): NextSteps | ProblemError {
-    let run = this.#runs.get(row.seq);
-    if (run === undefined) {
-      try {
-        run = this.#restore(row);
-      } catch (error) {
-        if (error instanceof ProblemError) return error;
-        throw error;
-      }
-      this.#runs.set(row.seq, run);
-    } else {
+  #run(row: JobRow, ended: readonly JobRow[]): PipelineRun | ProblemError {
+    const run = this.#runs.get(row.seq);
+    if (run !== undefined) {
       for (const { step, state, errorCode } of ended) {
         if (step !== null) run.set(step, { state, code: errorCode ?? undefined });
       }
+      return run;
     }
-    return run.next();
+    try {
+      return this.#restore(row);
+    } catch (error) {
+      if (error instanceof ProblemError) return error;
+      throw error;
+    }
   }
 
-  #restore(row: JobRow): PipelineRun {
-    const { table, limits } = this.deps;
-    const request = storedRequest(table.input(row.seq));
+  #restore({ seq }: JobRow): PipelineRun {
+    const { table, limits, queue: { budget } } = this.deps;
+    const stored = table.input(seq) ?? new Uint8Array();
+    const request = readRequest(stored);
     const run = new PipelineRun({
       // It was accepted: a limit that was lowered since is not held against it.
       plan: compilePlan(request, { depthMax: Number.MAX_SAFE_INTEGER }),
       input: request.input,
       outputOf: (key) => {
-        const output = table.output(table.child(row.seq, key)?.seq ?? -1);
+        const output = table.outputOfStep(seq, key);
         if (output === undefined) {
           throw new TypeError(`Cannot read the output of step "${key}": there is none`);
         }
@@ -130,19 +146,10 @@ export class Pipelines {
       },
       limits,
     });
-    this.#eachChild(row, ({ step, state, errorCode }) => {
-      run.set(step ?? "", { state, code: errorCode ?? undefined });
-    });
+    const ends = table.stepEnds(seq);
+    for (const { step, state, errorCode } of ends) run.set(step, { state, code: errorCode ?? undefined });
+    budget.spend(Math.ceil(this.#runs.set(seq, run, stored) / bytesPerRow) + ends.length);
     return run;
-  }
-
-  #eachChild({ seq }: JobRow, work: (child: JobRow) => void): void {
-    for (let after = "";;) {
-      const children = this.deps.table.children(seq, after, childrenPage);
-      for (const child of children) work(child);
-      after = children.at(-1)?.step ?? "";
-      if (children.length < childrenPage) return;
-    }
   }
 
   #enqueue(row: JobRow, { enqueue }: NextSteps): void {
@@ -165,16 +172,57 @@ export class Pipelines {
     }
   }
 
-  #cancel(row: JobRow): void {
-    const { queue } = this.deps;
-    let isLive = false;
-    this.#eachChild(row, (child) => {
-      const { state } = queue.requestCancel(child);
-      isLive ||= state === "running";
-    });
-    if (isLive) return;
-    this.#runs.delete(row.seq);
-    queue.cancel(row);
+  /** True: there is more to do. */
+  #cancel(row: JobRow): boolean {
+    if (this.#cancelOpen(row)) return true;
+    if (this.deps.table.hasOpenChild(row.seq)) return false;
+    this.#forget(row.seq);
+    this.deps.queue.cancel(row);
+    return false;
+  }
+
+  #fail(row: JobRow, { code, message }: ProblemError): boolean {
+    if (this.#cancelOpen(row)) return true;
+    this.#forget(row.seq);
+    this.deps.queue.fail(row, code, message);
+    return false;
+  }
+
+  /** Tells some of the jobs that have not ended to stop. True: there are more. */
+  #cancelOpen({ seq }: JobRow): boolean {
+    const { table, queue } = this.deps;
+    const limit = Math.max(1, queue.budget.left);
+    const children = table.openChildren(seq, limit);
+    for (const child of children) queue.requestCancel(child);
+    return children.length === limit;
+  }
+
+  /** Makes some of its lost jobs again. True: there are more. */
+  #redrive({ seq }: JobRow): boolean {
+    const { table, queue } = this.deps;
+    const limit = Math.max(1, queue.budget.left);
+    const children = table.lostChildren(seq, this.#redriving.get(seq) ?? "", limit);
+    for (const child of children) queue.redrive(child);
+    if (children.length < limit) {
+      this.#endRedrive(seq);
+      return false;
+    }
+    this.#saveRedrive(seq, children.at(-1)?.step ?? "");
+    return true;
+  }
+
+  #saveRedrive(seq: number, after: string): void {
+    this.#redriving.set(seq, after);
+    this.deps.table.saveRedrive(seq, after);
+  }
+
+  #endRedrive(seq: number): void {
+    if (this.#redriving.delete(seq)) this.deps.table.endRedrive(seq);
+  }
+
+  #forget(seq: number): void {
+    this.#runs.delete(seq);
+    this.#endRedrive(seq);
   }
 
   #log(row: JobRow, text: string): void {
@@ -182,12 +230,15 @@ export class Pipelines {
   }
 }
 
-/** What is stored as a pipeline's input. */
+/** What is stored as a pipeline's input. Throws INPUT_INVALID where it is too many values to be kept in memory. */
 export function storedPlan({ steps, onFailure, stepsMax, input }: PipelineRequest): string {
-  return JSON.stringify({ steps, onFailure, stepsMax, input });
+  const stored = JSON.stringify({ steps, onFailure, stepsMax, input });
+  if (valuesIn(encoder.encode(stored)) <= storedValuesMax) return stored;
+  const state = `its plan and input have more than ${storedValuesMax} values`;
+  throw new ProblemError("INPUT_INVALID", `Cannot accept a pipeline: ${state}`);
 }
 
-function storedRequest(bytes: Uint8Array | undefined): PipelineRequest {
+function readRequest(bytes: Uint8Array): PipelineRequest {
   const parsed = pipelineRequestSchema.safeParse(JSON.parse(decoder.decode(bytes)));
   if (parsed.success) return parsed.data;
   throw new ProblemError("INTERNAL", "Cannot go on with a pipeline: its plan cannot be read", {

@@ -103,30 +103,3 @@ Deno.test("Pipelines: one whose stored plan cannot be read fails, and the kernel
   assert.equal(await world.state(id), "failed INTERNAL 1");
   assert.equal(world.live.length, 0);
 });
-
-Deno.test("deleteOldJobs() deletes by age and by number, parts of a pipeline after it, and frees what went with them", async () => {
-  using world = await JobsWorld.open({ config: { retentionMs: 600_000, keptMax: 3 } });
-  const { id: pipeline } = await world.enqueuePipeline({ steps: [step("s"), step("t")] });
-  const part = (await children(world, pipeline)).get("s")!.id;
-  world.callOf(part).complete();
-  await world.turn();
-  world.terms.set("p", { wallMs: 10_000_000 });
-  const old = await world.enqueue({ plugin: "q", idempotencyKey: "k" });
-  const oldSeq = world.row(old.id).seq;
-  world.callOf(old.id).complete();
-  await world.turn();
-  await world.pass(700_000);
-  await world.pass(60_000);
-  await assert.rejects(world.get(old.id), { code: "JOB_NOT_FOUND" });
-  assert.equal((await world.get(part)).state, "completed", "its pipeline is there");
-  assert.equal(world.store.events.lastSeq(oldSeq), 0);
-  assert.notEqual((await world.enqueue({ plugin: "q", idempotencyKey: "k" })).id, old.id);
-  const many = await world.enqueueAll(Array(6).fill({ plugin: "r" }));
-  while (world.live.some(({ call }) => call.plugin === "r")) {
-    world.live.find(({ call }) => call.plugin === "r")!.complete();
-    await world.turn();
-  }
-  await world.pass(60_000);
-  const kept = world.service.list({ state: "completed", limit: 99 }, operator).items.map(({ id }) => id);
-  assert.deepEqual(kept, [many[5]!.id, many[4]!.id, part]);
-});

@@ -3,27 +3,35 @@
  *
  * Each method runs inside a transaction of the write group and leaves rows, lanes and events in step. What is to be
  * told after the commit (entries of the ledger, the feed, pipelines that have a step less to wait for) is
- * collected, and taken with {@linkcode Queue.takeChanges} and {@linkcode Queue.takeParents}. If the commit fails the kernel ends, so what is in
- * memory never has to be undone.
+ * collected, and taken with {@linkcode Queue.takeChanges} and {@linkcode Queue.takeParent}. If the commit fails the
+ * kernel ends, so what is in memory never has to be undone.
+ *
+ * What follows from a change is done as far as the budget of the transaction goes, see `work_budget.ts`.
  *
  * @module
  */
 import type { JobEventType } from "../../schemas/event.ts";
 import type { JobWait } from "../../schemas/job.ts";
 import type { ProblemCode } from "../../schemas/problem.ts";
-import { type JobRow, type NewJobRow, untoldEnded, untoldEnqueued } from "../store/job_row.ts";
+import { type JobRow, untoldEnded } from "../store/job_row.ts";
 import type { JobsTable } from "../store/jobs_table.ts";
+import { Dependents } from "./dependents.ts";
 import { jsonWithOutput, viewJob } from "./job_view.ts";
 import type { Lanes } from "./lanes.ts";
 import { checkLeaseHeld, type Lease, LeaseLostError } from "./lease.ts";
+import { type Inserted, newRow } from "./new_job.ts";
 import { isLost, isOver, transition } from "./transition.ts";
+import type { WaitingCounts } from "./waiting_counts.ts";
+import { WorkBudget } from "./work_budget.ts";
+
+export type { Inserted };
 
 export interface QueueDeps {
   readonly table: JobsTable;
   readonly lanes: Lanes;
   readonly events: { stage(job: number, type: JobEventType, json: string): boolean };
   nowMs(): number;
-  readonly waiting: number;
+  readonly waiting: WaitingCounts;
 }
 
 /** What a commit changed. */
@@ -34,59 +42,51 @@ export interface Changes {
   readonly cancelled: number[];
 }
 
-export type Inserted = Omit<
-  NewJobRow,
-  | "state"
-  | "wait"
-  | "attempt"
-  | "failures"
-  | "interruptions"
-  | "leaseToken"
-  | "leaseLife"
-  | "isIdempotent"
-  | "cancelRequested"
-  | "progress"
-  | "note"
-  | "errorCode"
-  | "errorMessage"
-  | "outputSha256"
-  | "untold"
-  | "createdAtMs"
-  | "startedAtMs"
-  | "endedAtMs"
->;
-
 /** Larger outputs are not repeated in the event that tells of them. */
 const outputCharsInEvent = 65_536;
-/** Jobs that are promoted, or expire, in one transaction. */
-export const sweepMax = 1_000;
 const decoder = new TextDecoder();
 
 export class Queue {
-  #waiting: number;
   #changes: Changes = noChanges();
-  #parents = new Map<number, JobRow[]>();
+  readonly #parents = new Map<number, JobRow[]>();
+  /** Given back before they began: that their attempt starts was told, and is not told again. */
+  readonly #givenBack = new Set<number>();
+  readonly #dependents: Dependents;
+  #endedChange = 0;
+  /** Of the transaction that is open, or comes next. */
+  readonly budget = new WorkBudget();
 
   constructor(private readonly deps: QueueDeps) {
-    this.#waiting = deps.waiting;
+    this.#dependents = new Dependents({
+      ...{ table: deps.table, budget: this.budget },
+      free: (row) => this.#await(row, this.#firstWait(row.dueAtMs, false)),
+      fail: (row, lostId) => void this.#failDependent(row, lostId),
+    });
   }
 
   /** Jobs that are pending. */
-  get waiting(): number {
-    return this.#waiting;
+  get waiting(): Pick<WaitingCounts, "all" | "of"> {
+    return this.deps.waiting;
   }
 
+  /** Jobs that have ended and are no part of a pipeline: how many more there are than at the start. */
+  get endedChange(): number {
+    return this.#endedChange;
+  }
+
+  /** After a commit: the next transaction begins. */
   takeChanges(): Changes {
+    this.budget.renew();
     const changes = this.#changes;
     this.#changes = noChanges();
     return changes;
   }
 
-  /** Pipelines that have something to do, with those of their jobs that have ended meanwhile. */
-  takeParents(): Map<number, JobRow[]> {
-    const parents = this.#parents;
-    this.#parents = new Map();
-    return parents;
+  /** A pipeline that has something to do, with those of its jobs that have ended meanwhile. */
+  takeParent(): [seq: number, ended: JobRow[]] | undefined {
+    const [first] = this.#parents;
+    if (first !== undefined) this.#parents.delete(first[0]);
+    return first;
   }
 
   get hasParents(): boolean {
@@ -102,18 +102,11 @@ export class Queue {
   /** `dependsOn`: rows that are there. */
   insert(job: Inserted, input: Uint8Array, dependsOn: readonly JobRow[] = []): JobRow {
     const { table } = this.deps;
-    const nowMs = this.deps.nowMs();
-    const row = table.insert({
-      ...job,
-      state: "pending",
-      wait: this.#firstWait(job.dueAtMs, dependsOn.some(({ state }) => state !== "completed")),
-      ...{ attempt: 0, failures: 0, interruptions: 0, leaseToken: 0, leaseLife: null },
-      ...{ isIdempotent: false, cancelRequested: false, progress: 0, note: null },
-      ...{ errorCode: null, errorMessage: null, outputSha256: null, untold: untoldEnqueued },
-      ...{ createdAtMs: nowMs, startedAtMs: null, endedAtMs: null },
-    }, input);
+    const wait = this.#firstWait(job.dueAtMs, dependsOn.some(({ state }) => state !== "completed"));
+    const row = table.insert(newRow(job, wait, this.deps.nowMs()), input);
     for (const { seq } of dependsOn) table.depend(row.seq, seq);
-    this.#waiting++;
+    this.budget.spend();
+    this.deps.waiting.entered(row.actor);
     this.#enter(row);
     this.#stage("JOB_QUEUED", row, "null", true);
     const lost = dependsOn.find(({ state }) => isLost(state));
@@ -121,7 +114,7 @@ export class Queue {
   }
 
   /** Its attempt may begin when this is on disk. */
-  claim(seq: number, lease: Lease, isIdempotent: boolean): JobRow {
+  claim(seq: number, lease: Lease, terms: Pick<JobRow, "isIdempotent" | "policy">): JobRow {
     const row = this.#get(seq);
     const next: JobRow = {
       ...row,
@@ -130,16 +123,16 @@ export class Queue {
       attempt: row.attempt + 1,
       leaseToken: lease.token,
       leaseLife: lease.life,
-      isIdempotent,
+      ...terms,
       progress: 0,
       note: null,
       startedAtMs: this.deps.nowMs(),
     };
-    this.#waiting--;
+    this.deps.waiting.left(row.actor);
     this.#leave(row);
     this.deps.lanes.began(row, row.concurrencyKey);
     this.#save(next, row);
-    this.#stage("JOB_STARTED", next);
+    if (!this.#givenBack.has(seq)) this.#stage("JOB_STARTED", next);
     this.#unpark(row);
     return next;
   }
@@ -172,7 +165,7 @@ export class Queue {
     this.#save(next, row, output);
     this.#stage("JOB_COMPLETED", next, output.length <= outputCharsInEvent ? decoder.decode(output) : "null");
     this.#release(row);
-    this.#followEnd(next);
+    this.#end(next);
     return next;
   }
 
@@ -185,7 +178,7 @@ export class Queue {
     this.#save(next, row);
     this.#stage("JOB_FAILED", next);
     this.#release(row);
-    this.#followEnd(next);
+    this.#end(next);
     return next;
   }
 
@@ -194,7 +187,7 @@ export class Queue {
     this.#save(next, row);
     this.#stage("JOB_CANCELLED", next);
     this.#release(row);
-    this.#followEnd(next);
+    this.#end(next);
     return next;
   }
 
@@ -214,8 +207,12 @@ export class Queue {
     });
   }
 
-  /** The attempt has not begun, and does not count. */
+  /**
+   * The attempt has not begun, and does not count. Nothing is told: the next one has the same number, and a job that
+   * is refused again and again would tell without an end.
+   */
   giveBack(row: JobRow): JobRow {
+    this.#givenBack.add(row.seq);
     return this.#back(row, "release", 0, { attempt: row.attempt - 1 });
   }
 
@@ -231,38 +228,48 @@ export class Queue {
   }
 
   redrive(row: JobRow): JobRow {
-    const { table } = this.deps;
-    const dependencies = table.dependencies(row.seq);
-    const isBlocked = dependencies.some(({ state }) => state !== "completed");
+    const unmet = this.deps.table.unmet(row.seq);
     const next: JobRow = {
       ...row,
       state: transition(row.state, "redrive"),
-      wait: this.#firstWait(null, isBlocked),
+      wait: this.#firstWait(null, unmet !== undefined),
       ...{ dueAtMs: null, expiresAtMs: null, failures: 0, interruptions: 0 },
       ...{ cancelRequested: false, progress: 0, note: null, endedAtMs: null },
     };
-    this.#waiting++;
+    this.deps.waiting.entered(row.actor);
     this.#save(next, row);
     this.#enter(next);
     this.#stage("JOB_QUEUED", next);
-    const lost = dependencies.find(({ state }) => isLost(state));
-    return lost === undefined ? next : this.#failDependent(next, lost.id);
+    if (row.parent === null) this.#endedChange--;
+    return unmet !== undefined && isLost(unmet.state) ? this.#failDependent(next, unmet.id) : next;
   }
 
   /** Moves those whose time has come into line, and ends those whose time is over. True if there may be more. */
   sweep(): boolean {
     const { table } = this.deps;
     const nowMs = this.deps.nowMs();
-    const expired = table.expired(nowMs, sweepMax);
+    const limit = Math.max(1, this.budget.left >> 2);
+    const expired = table.expired(nowMs, limit);
     for (const seq of expired) {
       // What ended before it in this loop may have taken it along.
       const row = this.#get(seq);
       if (row.state !== "pending") continue;
       this.fail(row, "JOB_EXPIRED", `Cannot run job "${row.id}": it had not begun when its time was over`);
     }
-    const due = table.due(nowMs, sweepMax);
+    const due = table.due(nowMs, limit);
     for (const seq of due) this.#await(this.#get(seq), "turn");
-    return expired.length === sweepMax || due.length === sweepMax;
+    return expired.length === limit || due.length === limit;
+  }
+
+  /** Follows ends of jobs to those that depend on them; leaves `kept` of the budget. True if there is more. */
+  follow(kept: number): boolean {
+    this.#dependents.follow(kept);
+    return this.#dependents.hasMore;
+  }
+
+  /** Jobs wait for one that has ended, and have not been told. */
+  get hasEnds(): boolean {
+    return this.#dependents.hasMore;
   }
 
   /** The first in line waits for its key. */
@@ -277,13 +284,13 @@ export class Queue {
       ...patch,
       state: transition(row.state, change),
       wait: delayMs === 0 ? "turn" : "time",
-      ...{ dueAtMs, leaseLife: null, isIdempotent: false },
+      ...{ dueAtMs, leaseLife: null, isIdempotent: false, policy: null },
     };
     this.#save(next, row);
-    this.#waiting++;
+    this.deps.waiting.entered(row.actor);
     this.#release(row);
     this.#enter(next);
-    this.#stage(change === "again" ? "JOB_FAILED" : "JOB_QUEUED", next);
+    if (change === "again") this.#stage("JOB_FAILED", next);
     return next;
   }
 
@@ -292,7 +299,7 @@ export class Queue {
       ...row,
       ...patch,
       state: transition(row.state, change),
-      ...{ wait: null, leaseLife: null, isIdempotent: false },
+      ...{ wait: null, leaseLife: null, isIdempotent: false, policy: null },
       endedAtMs: this.deps.nowMs(),
       untold: row.untold | untoldEnded,
     };
@@ -301,7 +308,7 @@ export class Queue {
   /** It neither waits nor runs any more as `row` says. */
   #release(row: JobRow): void {
     if (row.state === "pending") {
-      this.#waiting--;
+      this.deps.waiting.left(row.actor);
       this.#leave(row);
     } else this.deps.lanes.ended(row, row.concurrencyKey);
     this.#unpark(row);
@@ -321,39 +328,16 @@ export class Queue {
     if (running < (row.concurrencyMax ?? 1)) this.#await(row, "turn");
   }
 
-  #followEnd(row: JobRow): void {
-    if (row.parent !== null) this.touchParent(row.parent, row);
-    // A list and not a recursion: jobs may depend on each other in a long row.
-    const ended = [row];
-    for (const { seq, id, state } of ended) {
-      for (const dependent of this.deps.table.dependents(seq)) {
-        const waiting = this.deps.table.get(dependent);
-        if (waiting?.wait !== "jobs") continue;
-        if (state !== "completed") ended.push(this.#failOne(waiting, id));
-        else if (this.deps.table.dependencies(dependent).every((each) => each.state === "completed")) {
-          this.#await(waiting, this.#firstWait(waiting.dueAtMs, false));
-        }
-      }
-    }
+  /** What follows from it comes later. */
+  #end(row: JobRow): void {
+    this.#dependents.ended(row.seq);
+    if (row.parent === null) this.#endedChange++;
+    else this.touchParent(row.parent, row);
   }
 
   #failDependent(row: JobRow, lostId: string): JobRow {
-    const next = this.#failOne(row, lostId);
-    this.#followEnd(next);
-    return next;
-  }
-
-  /** Without what follows from it. */
-  #failOne(row: JobRow, lostId: string): JobRow {
-    const next = this.#ended(row, "fail", {
-      errorCode: "DEPENDENCY_FAILED",
-      errorMessage: `Cannot run job "${row.id}": job "${lostId}", which it depends on, did not complete`,
-    });
-    this.#save(next, row);
-    this.#stage("JOB_FAILED", next);
-    this.#release(row);
-    if (next.parent !== null) this.touchParent(next.parent, next);
-    return next;
+    const state = `job "${lostId}", which it depends on, did not complete`;
+    return this.fail(row, "DEPENDENCY_FAILED", `Cannot run job "${row.id}": ${state}`);
   }
 
   #firstWait(dueAtMs: number | null, isBlocked: boolean): JobWait {
@@ -378,10 +362,12 @@ export class Queue {
   }
 
   #save(row: JobRow, before: JobRow, output?: Uint8Array): void {
+    this.budget.spend();
     this.deps.table.save(row, { before, output });
   }
 
   #stage(type: JobEventType, row: JobRow, output = "null", isNew = false): void {
+    if (type !== "JOB_STARTED") this.#givenBack.delete(row.seq);
     this.deps.events.stage(row.seq, type, jsonWithOutput(viewJob(row, this.deps.table), output));
     this.#changes.events.push({ type, row, isNew });
   }

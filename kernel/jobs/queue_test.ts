@@ -1,5 +1,10 @@
 import assert from "node:assert/strict";
 import { ProblemError } from "../../schemas/problem.ts";
+import type { JobRow } from "../store/job_row.ts";
+import { factOf, viewJob } from "./job_view.ts";
+import { acquireLease } from "./lease.ts";
+import { createTestingQueue } from "./testing_queue.ts";
+import { rowsPerCommit } from "./work_budget.ts";
 import { JobsWorld, operator, owner, ownerReader } from "./testing_jobs_world.ts";
 
 const one = { key: "k", max: 1 };
@@ -159,4 +164,127 @@ Deno.test("Queue: delays follow the clock on the wall, set forward and back by d
   await world.turn();
   assert.equal(await world.state(delayed.id), "running 1");
   assert.equal(world.calls.length, 2);
+});
+
+/** As many transactions as it takes; gives how many events of state each told. */
+function followAll({ queue, commit }: ReturnType<typeof createTestingQueue>): number[] {
+  const told: number[] = [];
+  while (queue.hasEnds) told.push(commit(() => {}).changes.events.length);
+  return told;
+}
+
+const shapes = {
+  "5,000 beside each other": (at: number) => at === 0 ? [] : [0],
+  "5,000 in a row": (at: number) => at === 0 ? [] : [at - 1],
+  "5,000 in a tree": (at: number) => at === 0 ? [] : [(at - 1) >> 1],
+};
+for (const [name, above] of Object.entries(shapes)) {
+  for (const isCrashed of [false, true]) {
+    const how = isCrashed ? ", over crashes" : "";
+    Deno.test(`Queue: ${name} that depend on a job that is lost fail in bounded transactions${how}`, () => {
+      using testing = createTestingQueue();
+      const { store, insert, commit } = testing;
+      const rows: JobRow[] = [];
+      commit(() => {
+        for (let at = 0; at <= 5_000; at++) rows.push(insert({}, above(at).map((each) => rows[each]!)));
+      }, { isFollowed: false });
+      const told = [commit(() => testing.queue.cancel(rows[0]!)).changes.events.length];
+      while (testing.queue.hasEnds) {
+        if (isCrashed) testing.crash();
+        told.push(commit(() => {}).changes.events.length);
+        assert(told.length < 100, "it does not come to an end");
+      }
+      assert(told.every((count) => count <= rowsPerCommit), told.join());
+      assert.equal(told.reduce((sum, count) => sum + count), 5_001);
+      assert(rows.slice(1).every(({ seq }) => store.jobs.get(seq)?.errorCode === "DEPENDENCY_FAILED"));
+      assert.equal(testing.queue.waiting.all, 0);
+      if (!isCrashed) assert.equal(testing.queue.endedChange, 5_001);
+    });
+  }
+}
+
+Deno.test("Queue: many that wait for a job that completes go on, a part in each transaction", () => {
+  using testing = createTestingQueue();
+  const { store, queue, insert, commit } = testing;
+  const { first, other, rows } = commit(() => {
+    const [first, other] = [insert(), insert()];
+    const rows = Array.from(
+      { length: 3_000 },
+      (_, at) => insert({}, at % 2 === 0 ? [first] : [first, other]),
+    );
+    return { first, other, rows };
+  }, { isFollowed: false }).value;
+  while (queue.hasEnds) commit(() => {});
+  const lease = acquireLease(first, { life: "l", nowMs: 0, ttlMs: 1 });
+  const claimed = commit(() => queue.claim(first.seq, lease, { isIdempotent: true, policy: null })).value;
+  let changed = 0;
+  const save = store.jobs.save;
+  Object.assign(store.jobs, { save: (...terms: Parameters<typeof save>) => (changed++, save(...terms)) });
+  commit(() => queue.complete(claimed, new Uint8Array(), ""));
+  assert(changed <= rowsPerCommit && queue.hasEnds);
+  // Between two of them it is as if what has not been told had ended later.
+  assert.equal(store.jobs.get(rows.at(-2)!.seq)?.wait, "jobs");
+  followAll(testing);
+  const waits = rows.map(({ seq }) => store.jobs.get(seq)?.wait);
+  assert.deepEqual(waits, rows.map((_, at) => at % 2 === 0 ? "turn" : "jobs"));
+  assert.equal(other.wait, "turn");
+});
+
+Deno.test("Queue.sweep() ends and moves a bounded number of jobs in one transaction", () => {
+  using testing = createTestingQueue();
+  const { queue, insert, commit, clock } = testing;
+  const [dueAtMs, expiresAtMs] = [clock.wallMs + 1, clock.wallMs + 2];
+  commit(() => {
+    for (let at = 0; at < 3_000; at++) {
+      insert(at % 2 === 0 ? { dueAtMs } : { dueAtMs: expiresAtMs + 9, expiresAtMs });
+    }
+  });
+  clock.wallMs += 5;
+  let transactions = 0;
+  for (let hasMore = true; hasMore; transactions++) {
+    const { value, changes } = commit(() => queue.sweep(), { isFollowed: false });
+    hasMore = value;
+    assert(changes.events.length <= rowsPerCommit);
+  }
+  assert(transactions > 3 && transactions < 12, `${transactions}`);
+  assert.equal(queue.waiting.all, 1_500);
+});
+
+// It is refused each time its lane is not held any more, for as long as its plugin is busy.
+Deno.test("Queue.giveBack() tells nothing, and neither does the claim after it; the next attempt is told", () => {
+  using testing = createTestingQueue();
+  const { queue, insert, commit, staged } = testing;
+  const { seq } = commit(() => insert()).value;
+  const claim = () => {
+    const row = testing.store.jobs.get(seq)!;
+    const lease = acquireLease(row, { life: "l", nowMs: 0, ttlMs: 1 });
+    return commit(() => queue.claim(seq, lease, { isIdempotent: true, policy: null })).value;
+  };
+  for (let times = 0; times < 5; times++) {
+    const claimed = claim();
+    commit(() => queue.giveBack(claimed));
+  }
+  assert.deepEqual(staged.map(({ type }) => type), ["JOB_QUEUED", "JOB_STARTED"]);
+  const problem = { code: "ACTION_FAILED" as const, message: "m" };
+  const failing = claim();
+  commit(() => queue.again(failing, problem, { delayMs: 0, cost: "failure" }));
+  claim();
+  assert.deepEqual(staged.slice(2).map(({ type }) => type), ["JOB_FAILED", "JOB_STARTED"]);
+});
+
+Deno.test("Queue reads what an event says of other jobs once, and not at all where there are none", () => {
+  using testing = createTestingQueue();
+  const { store, queue, insert, commit } = testing;
+  const reads: string[] = [];
+  const watched = ["dependencies", "get", "idOf", "dependencyIds"] as const;
+  const parent = commit(() => insert({ kind: "pipeline", plugin: null, action: null })).value;
+  const part = commit(() => insert({ parent: parent.seq, step: "s" })).value;
+  for (const name of watched) {
+    const read = store.jobs[name];
+    Object.assign(store.jobs, { [name]: (seq: number) => (reads.push(name), read(seq)) });
+  }
+  viewJob(part, store.jobs);
+  factOf(part, store.jobs);
+  assert.deepEqual(reads, ["dependencyIds", "idOf", "idOf"]);
+  assert.equal(queue.waiting.all, 2);
 });

@@ -71,7 +71,8 @@ function recoverOne(row: JobRow, { queue, traces, config, random }: RecoverDeps)
   const { interruptionsMax, backoffMaxMs } = config;
   const decision = decideRetry(
     { code: interrupted, hasBegun, isIdempotent, failures, interruptions },
-    { policy: row.retry ?? jobRetrySchema.parse({}), interruptionsMax, backoffMaxMs, random },
+    // As it was when it was claimed: its plugin may be another by now.
+    { policy: row.policy ?? jobRetrySchema.parse({}), interruptionsMax, backoffMaxMs, random },
   );
   const message = `Cannot run job "${row.id}": Airlock ended under it`;
   switch (decision.next) {
@@ -84,22 +85,26 @@ function recoverOne(row: JobRow, { queue, traces, config, random }: RecoverDeps)
   }
 }
 
-/** Writes the entries that the last life of the kernel owed. Resolves when they are durable. */
+/** Writes the entries that the last life of the kernel owed. Resolves when they are durable, and the traces gone. */
 export async function tellOwed(
   { table, teller, traces }: { table: JobsTable; teller: Teller; traces: JobTraces },
 ): Promise<void> {
   for (let after = 0;;) {
     const rows = table.untold(after, rowsMax);
     const last = rows.at(-1);
-    if (last === undefined) return;
+    if (last === undefined) return traces.forget();
     after = last.seq;
-    const telling: Promise<unknown>[] = [];
+    const telling: (Promise<unknown> | undefined)[] = [];
     for (const row of rows) {
       const parent = row.parent === null ? undefined : table.get(row.parent)?.id;
       for (const [bit, entry] of [[untoldEnqueued, "enqueued"], [untoldEnded, "ended"]] as const) {
         if ((row.untold & bit) === 0) continue;
-        if (traces.isTold(row, entry, parent)) teller.marked(row.seq, entry);
-        else telling.push(teller.tell(row, entry));
+        if (traces.isTold(row, entry, parent)) {
+          teller.marked(row.seq, entry);
+          continue;
+        }
+        teller.tell(row, entry);
+        telling.push(teller.pending(row.seq, entry));
       }
     }
     await Promise.all(telling);

@@ -142,15 +142,88 @@ Deno.test("recoverJobs(): a pipeline that is taken over owes no entry that was w
 const taken = (seq: number, type: string, data: Record<string, string | number>) =>
   ({ seq, type, data }) as never;
 
-Deno.test("JobTraces.hasBegun() says yes where what was read does not reach back to the last start", () => {
+const accepted = (seq: number, request: string) => taken(seq, "call.accepted", { request });
+
+Deno.test("JobTraces.hasBegun() says yes where what was read reaches back neither to the job nor to the last life", () => {
   const traces = new JobTraces();
-  traces.take(taken(7, "call.accepted", { request: "x-1" }));
-  assert.equal(traces.hasBegun({ id: "y", attempt: 1 }), true);
-  traces.take(taken(8, "kernel.started", {}));
-  assert.equal(traces.hasBegun({ id: "x", attempt: 1 }), false, "of a life before that one");
-  traces.take(taken(9, "call.accepted", { request: "y-2" }));
-  assert.equal(traces.hasBegun({ id: "y", attempt: 2 }), true);
-  assert.equal(traces.hasBegun({ id: "y", attempt: 1 }), false);
+  traces.take(accepted(7, "x-1"));
+  assert.equal(traces.hasBegun({ id: "y", leaseToken: 1 }), true);
+  traces.take(taken(8, "job.enqueued", { job: "z" }));
+  assert.equal(traces.hasBegun({ id: "z", leaseToken: 1 }), false, "its attempts would stand after it");
+  traces.take(taken(9, "kernel.started", {}));
+  assert.equal(
+    traces.hasBegun({ id: "y", leaseToken: 1 }),
+    true,
+    "that start may not have come as far as to settle it",
+  );
+  traces.take(accepted(10, "y-2"));
+  assert.equal(traces.hasBegun({ id: "y", leaseToken: 2 }), true);
+  assert.equal(traces.hasBegun({ id: "y", leaseToken: 3 }), false);
+  assert.equal(traces.hasBegun({ id: "x", leaseToken: 1 }), true, "no lease is another life's");
+});
+
+Deno.test("JobTraces keeps the newest traces, and counts what it dropped as not read", () => {
+  const traces = new JobTraces();
+  traces.take(taken(0, "ledger.created", {}));
+  traces.take(taken(1, "job.enqueued", { job: "old" }));
+  traces.take(accepted(2, "old-1"));
+  assert.equal(traces.hasBegun({ id: "old", leaseToken: 2 }), false);
+  for (let seq = 3; seq < 200_010; seq++) traces.take(accepted(seq, `other-${seq}`));
+  assert.equal(traces.hasBegun({ id: "old", leaseToken: 1 }), true);
+  assert.equal(traces.hasBegun({ id: "old", leaseToken: 2 }), true);
+  assert.equal(traces.isTold({ id: "old", attempt: 1 }, "enqueued"), false);
+  traces.take(taken(200_010, "job.enqueued", { job: "new" }));
+  assert.equal(traces.hasBegun({ id: "new", leaseToken: 1 }), false);
+  traces.forget();
+  assert.equal(traces.isTold({ id: "new", attempt: 1 }, "enqueued"), false);
+});
+
+// Nobody knows of a call whose `call.accepted` is durable, and that no cell took, that its number was given back.
+for (const isIdempotent of [false, true]) {
+  Deno.test(`recoverJobs(): an attempt that was given back leaves no trace for the next, idempotent: ${isIdempotent}`, async () => {
+    using world = await JobsWorld.open();
+    world.terms.set("p", { isIdempotent });
+    const { id } = await world.enqueue();
+    const { request } = world.callOf(id).call;
+    world.ledger.records.push({ type: "call.accepted", actor: owner, data: { action: "a", request } });
+    world.callOf(id).fail("PLUGIN_STOPPED");
+    await world.turn();
+    assert.equal(await world.state(id), "pending turn 0");
+    await world.pass(1_000);
+    assert.equal(await world.state(id), "running 1");
+    await world.crash();
+    assert.equal(await world.state(id), "running 1", "given back, and claimed");
+    world.callOf(id).complete();
+    await world.turn();
+    const requests = world.ledger.records.filter(({ type }) => type === "call.accepted").map(({ data }) =>
+      data.request
+    );
+    assert.deepEqual(requests, [`${id}-1`, `${id}-3`]);
+  });
+}
+
+Deno.test("recoverJobs() goes by the policy as it was when the attempt was claimed", async () => {
+  using world = await JobsWorld.open({ config: { interruptionsMax: 0 } });
+  const retry = { attempts: 2, backoffMs: 0 };
+  world.terms.set("p", { isIdempotent: true, retry });
+  const { id } = await world.enqueue();
+  assert.deepEqual(world.row(id).policy, retry);
+  world.callOf(id).begin();
+  world.terms.clear();
+  await world.crash();
+  assert.equal(await world.state(id), "running 2");
+  world.callOf(id).begin().fail("ACTION_FAILED");
+  await world.turn();
+  assert.deepEqual([await world.state(id), world.row(id).policy], ["failed ACTION_FAILED 2", null]);
+});
+
+Deno.test("recoverJobs(): what it ends is counted, and the traces are gone when the start is over", async () => {
+  using world = await JobsWorld.open();
+  const { id } = await world.enqueue();
+  world.callOf(id).begin();
+  await world.crash();
+  assert.deepEqual(world.ended, ["failed"]);
+  assert.equal(world.traces.isTold({ id, attempt: 1 }, "enqueued"), false);
 });
 
 Deno.test("JobTraces.isTold(): an end before a redrive of the job or of its pipeline is not its next", () => {

@@ -224,6 +224,7 @@ export class Schedules {
   #insert({ id, actor, request }: ScheduleRow): { id: string } | "full" | undefined {
     const { plugin, action, input, deadlineMs, retry, concurrency, priority, ttlMs } = request;
     try {
+      this.deps.describe(plugin, action);
       const job = this.deps.insertJob({
         ...{ plugin, action, input, deadlineMs, retry, concurrency, priority, ttlMs },
         ...{ idempotencyKey: null, runAt: null, delayMs: null, dependsOn: [] },

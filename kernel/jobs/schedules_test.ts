@@ -30,6 +30,7 @@ class World implements Disposable {
   /** The clock on the wall was set by so much. */
   setMs = 0;
   refusal: ProblemError | undefined;
+  hasPlugin = true;
   /** The kernel dies before its nth act from now; Infinity: it lives. */
   actsLeft = Infinity;
   #ids = 0;
@@ -70,7 +71,9 @@ class World implements Disposable {
           }),
       },
       describe: (plugin) => {
-        if (plugin !== "p") throw new ProblemError("PLUGIN_NOT_FOUND", `Cannot find plugin "${plugin}"`);
+        if (plugin !== "p" || !this.hasPlugin) {
+          throw new ProblemError("PLUGIN_NOT_FOUND", `Cannot find plugin "${plugin}"`);
+        }
       },
       nameOf: () => "p@1.0.0",
       isActive: (actor) => !this.revoked.has(actor),
@@ -199,6 +202,20 @@ Deno.test("Schedules tries again while too many jobs wait, and lets the time of 
   world.refusal = undefined;
   await world.clock.pass(minuteMs);
   equal(world.jobs.length, 2);
+});
+
+Deno.test("Schedules lets a time pass whose plugin was removed since", async () => {
+  using world = new World();
+  const schedules = await world.start();
+  await schedules.create(request, "token:a");
+  world.hasPlugin = false;
+  for (let minutes = 0; minutes < 2; minutes++) await world.clock.pass(minuteMs);
+  deepEqual(world.jobs, []);
+  equal(world.warnings.length, 2);
+  world.hasPlugin = true;
+  await world.clock.pass(minuteMs);
+  equal(world.jobs.length, 1);
+  await schedules.close();
 });
 
 Deno.test("Schedules ends one whose maker's token was revoked", async () => {

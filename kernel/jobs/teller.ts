@@ -5,6 +5,10 @@
  * transaction that does not wait for the disk: a crash in between leaves a row whose entry is there, and the next
  * start finds that in the ledger, see `job_traces.ts`. So each end of a job has exactly one entry.
  *
+ * What is to be told stands in one line, and at most `underWayMax` entries are with the ledger at once, so that jobs
+ * that end by the hundred thousand neither fill memory with their inputs nor shut others out of the ledger. Entries
+ * of one job come in order.
+ *
  * @module
  */
 import { ProblemError } from "../../schemas/problem.ts";
@@ -20,40 +24,74 @@ export interface TellerDeps {
   readonly light: { readonly transact: Transact; readonly table: Pick<JobsTable, "clearUntold"> };
   /** `id@version`, as it stands in the ledger. */
   nameOf(plugin: string): string;
+  /** Runs `work` in the next turn of the event loop. */
   defer(work: () => void): void;
   track(work: Promise<unknown>): void;
   pause(ms: number): Promise<void>;
+  fatal(error: Error): void;
 }
 
 export type Entry = "enqueued" | "ended";
 
+/** An entry that the ledger does not have yet. What it tells of an end is that of then; the rest is read in its turn. */
+interface Owed extends Pick<JobRow, "seq" | "state" | "attempt" | "errorCode" | "errorMessage"> {
+  readonly entry: Entry;
+  /** Made when somebody waits for it. */
+  told: PromiseWithResolvers<Appended> | undefined;
+  /** To the ledger, which did not refuse it. */
+  isGiven: boolean;
+}
+
 const bits = { enqueued: untoldEnqueued, ended: untoldEnded } as const;
-/** The ledger's queue was full: the entry is owed, and tried again. */
+/** The ledger's queue was full: entries are owed, and tried again. */
 const fullPauseMs = 50;
+const underWayMax = 1_024;
 
 export class Teller {
-  readonly #underWay = new Map<string, Promise<Appended>>();
+  /** By job and entry: the newest. */
+  readonly #owed = new Map<string, Owed>();
+  /** Those whose turn has not come, from `#at` on. */
+  #line: Owed[] = [];
+  #at = 0;
+  /** Refused by a full ledger: they go before the line. */
+  #refused: Owed[] = [];
+  #underWay = 0;
+  #isPaused = false;
   #told: { seq: number; bit: number }[] = [];
+  #hasFailed = false;
 
   constructor(private readonly deps: TellerDeps) {}
 
-  /** Writes an entry of the row; resolves when it is durable. */
-  tell(row: JobRow, entry: Entry): Promise<Appended> {
-    const key = `${row.seq}/${entry}`;
-    const told = this.#append(this.#eventOf(row, entry)).then((appended) => {
-      this.marked(row.seq, entry);
-      return appended;
-    }).finally(() => {
-      if (this.#underWay.get(key) === told) this.#underWay.delete(key);
-    });
-    this.#underWay.set(key, told);
-    this.deps.track(told);
-    return told;
+  /** Writes an entry of the row, in its turn. */
+  tell({ seq, state, attempt, errorCode, errorMessage }: JobRow, entry: Entry): void {
+    const owed: Owed = {
+      ...{ seq, state, attempt, errorCode, errorMessage, entry },
+      ...{ told: undefined, isGiven: false },
+    };
+    const before = this.pending(seq, "ended") ??
+      (entry === "ended" ? this.pending(seq, "enqueued") : undefined);
+    this.#owed.set(keyOf(owed), owed);
+    const take = () => {
+      this.#line.push(owed);
+      this.#pump();
+    };
+    if (before === undefined) take();
+    else this.deps.track(before.then(take, take));
   }
 
-  /** The entry that is being written; undefined when it is there already. */
+  /** Resolves when the entry that is owed is durable; undefined when it is there already. */
   pending(seq: number, entry: Entry): Promise<Appended> | undefined {
-    return this.#underWay.get(`${seq}/${entry}`);
+    const owed = this.#owed.get(keyOf({ seq, entry }));
+    return owed && toldOf(owed).promise;
+  }
+
+  /** Resolves when what the ledger is given from then on stands after the job's `job.enqueued`. Never rejects. */
+  async preceded(seq: number): Promise<void> {
+    const owed = this.#owed.get(keyOf({ seq, entry: "enqueued" }));
+    if (owed === undefined) return;
+    // The ledger keeps the order in which it is asked, and refuses at once.
+    await null;
+    if (!owed.isGiven) await Promise.allSettled([toldOf(owed).promise]);
   }
 
   /** The ledger has the entry. */
@@ -64,48 +102,121 @@ export class Teller {
   /** Writes the marks. */
   flush(): void {
     const told = this.#told;
-    if (told.length === 0) return;
+    if (told.length === 0 || this.#hasFailed) return;
+    const { light, fatal } = this.deps;
+    try {
+      light.transact(() => {
+        for (const { seq, bit } of told) light.table.clearUntold(seq, bit);
+      });
+    } catch (error) {
+      this.#hasFailed = true;
+      return fatal(error instanceof Error ? error : new Error(String(error)));
+    }
     this.#told = [];
-    const { light } = this.deps;
-    light.transact(() => {
-      for (const { seq, bit } of told) light.table.clearUntold(seq, bit);
-    });
   }
 
-  /** Resolves when no entry is being written. */
+  /** Resolves when no entry is owed. */
   async settled(): Promise<void> {
-    while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay.values());
+    // Also those that come meanwhile.
+    for (const owed of this.#owed.values()) await Promise.allSettled([toldOf(owed).promise]);
     this.flush();
   }
 
-  async #append(event: LedgerEventInput): Promise<Appended> {
-    for (;;) {
-      try {
-        return await this.deps.ledger.append(event);
-      } catch (error) {
-        if (!(error instanceof ProblemError && error.code === "QUEUE_FULL")) throw error;
-      }
-      await this.deps.pause(fullPauseMs);
+  /** Gives the ledger what it has room for. */
+  #pump(): void {
+    while (!this.#isPaused && this.#underWay < underWayMax) {
+      const owed = this.#refused.shift() ?? this.#next();
+      if (owed === undefined) return;
+      this.#underWay++;
+      this.deps.track(this.#write(owed));
     }
   }
 
-  #eventOf(row: JobRow, entry: Entry): LedgerEventInput {
-    const { id: job, attempt, actor } = row;
-    const plugin = row.plugin === null ? "" : this.deps.nameOf(row.plugin);
+  #next(): Owed | undefined {
+    const owed = this.#line[this.#at];
+    if (owed === undefined) return undefined;
+    this.#at++;
+    // To shift a long array moves all of it.
+    if (this.#at * 2 > this.#line.length) {
+      this.#line.splice(0, this.#at);
+      this.#at = 0;
+    }
+    return owed;
+  }
+
+  async #write(owed: Owed): Promise<void> {
+    owed.isGiven = true;
+    try {
+      const appended = await this.deps.ledger.append(this.#eventOf(owed));
+      // The mark of an end must not say that the next one was told.
+      if (this.#owed.get(keyOf(owed)) === owed) {
+        this.#owed.delete(keyOf(owed));
+        this.marked(owed.seq, owed.entry);
+      }
+      owed.told?.resolve(appended);
+    } catch (error) {
+      if (error instanceof ProblemError && error.code === "QUEUE_FULL") return this.#refuse(owed);
+      // It stays owed: whoever asks for it later is told too. The ledger takes nothing any more.
+      toldOf(owed).reject(error);
+      throw error;
+    } finally {
+      this.#underWay--;
+      this.#pump();
+    }
+  }
+
+  /** One pause for all of them. */
+  #refuse(owed: Owed): void {
+    owed.isGiven = false;
+    this.#refused.push(owed);
+    if (this.#isPaused) return;
+    this.#isPaused = true;
+    this.deps.track(
+      this.deps.pause(fullPauseMs).then(() => {
+        this.#isPaused = false;
+        this.#pump();
+      }),
+    );
+  }
+
+  #eventOf({ seq, entry, state, attempt, errorCode, errorMessage }: Owed): LedgerEventInput {
+    const { table, nameOf } = this.deps;
+    const row = table.get(seq);
+    if (row === undefined) throw new TypeError(`Cannot tell of job ${seq}: there is none`);
+    const { id: job, actor, action, schedule } = row;
+    const plugin = row.plugin === null ? "" : nameOf(row.plugin);
     if (entry === "enqueued") {
-      const parent = row.parent === null ? undefined : this.deps.table.get(row.parent)?.id;
+      const parent = row.parent === null ? undefined : table.get(row.parent)?.id;
       const data = {
         job,
-        ...(row.action === null ? {} : { action: row.action }),
+        ...(action === null ? {} : { action }),
         ...(parent === undefined ? {} : { parent }),
-        ...(row.schedule === null ? {} : { schedule: row.schedule }),
+        ...(schedule === null ? {} : { schedule }),
       };
-      const input = this.deps.table.input(row.seq) ?? new Uint8Array();
-      return { type: "job.enqueued", actor, plugin, data, commit: { input } };
+      return {
+        type: "job.enqueued",
+        actor,
+        plugin,
+        data,
+        commit: { input: table.input(seq) ?? new Uint8Array() },
+      };
     }
-    if (row.state === "completed") return { type: "job.completed", actor, plugin, data: { job, attempt } };
-    if (row.state === "cancelled") return { type: "job.cancelled", actor, plugin, data: { job, attempt } };
-    const data = { job, attempt, code: row.errorCode ?? "INTERNAL" } as const;
-    return { type: "job.failed", actor, plugin, data, commit: { detail: row.errorMessage ?? "" } };
+    if (state === "completed") return { type: "job.completed", actor, plugin, data: { job, attempt } };
+    if (state === "cancelled") return { type: "job.cancelled", actor, plugin, data: { job, attempt } };
+    const data = { job, attempt, code: errorCode ?? "INTERNAL" } as const;
+    return { type: "job.failed", actor, plugin, data, commit: { detail: errorMessage ?? "" } };
   }
+}
+
+function keyOf({ seq, entry }: Pick<Owed, "seq" | "entry">): string {
+  return `${seq}/${entry}`;
+}
+
+function toldOf(owed: Owed): PromiseWithResolvers<Appended> {
+  if (owed.told === undefined) {
+    owed.told = Promise.withResolvers();
+    // The tracker is told of a failure; who waited may have gone.
+    owed.told.promise.catch(() => {});
+  }
+  return owed.told;
 }

@@ -35,6 +35,7 @@ export function createTestingJobEvents(changes: Partial<JobEventsDeps> = {}) {
     logBytesMax: 10_000,
     tailBytesMax: 1_000_000,
     clock,
+    hasRoom: () => true,
     isOver: (job) => over.has(job),
     defer: (work) => deferred.push(work),
     fatal: (error) => fatal.push(error),

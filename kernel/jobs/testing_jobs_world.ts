@@ -130,6 +130,13 @@ export class JobsWorld implements Disposable {
   readonly warnings: string[] = [];
   readonly fatal: Error[] = [];
   readonly facts: JobFact[] = [];
+  /** States in which jobs ended, as they were counted. */
+  readonly ended: string[] = [];
+  /** Actors whose tokens count no more. */
+  readonly revoked = new Set<string>();
+  /** How often it was asked of an actor. */
+  asked = 0;
+  traces = new JobTraces();
   /** What the lanes count. */
   now = { waiting: 0, running: 0 };
   /** By plugin, or `plugin/action`. */
@@ -167,7 +174,7 @@ export class JobsWorld implements Disposable {
     this.clock = new TestingClock();
     const store = openJobsStore({ file: `${this.folder}/jobs.db` });
     this.store = { ...store, jobs: this.#counted(store.jobs) };
-    const traces = new JobTraces();
+    const traces = this.traces = new JobTraces();
     this.ledger.records.forEach((record, seq) => traces.take({ seq, ...record } as never));
     this.ledger.records.push({ type: "kernel.started", actor: "kernel", data: {} });
     const opening = createJobs(this.#deps(traces));
@@ -204,10 +211,10 @@ export class JobsWorld implements Disposable {
     this.store[Symbol.dispose]();
   }
 
-  /** Turns of the event loop, until nothing is deferred. */
-  async turn(): Promise<void> {
+  /** Turns of the event loop, until nothing is deferred or it is as far as is wanted. */
+  async turn(isFar = (): boolean => false): Promise<void> {
     await settle();
-    for (let turns = 0; this.#deferred.length > 0; turns++) {
+    for (let turns = 0; this.#deferred.length > 0 && !isFar(); turns++) {
       if (turns > 20_000) throw new Error("The world does not come to rest");
       this.#deferred.shift()?.();
       await settle();
@@ -286,11 +293,17 @@ export class JobsWorld implements Disposable {
         },
       },
       feed: { publish: (_, data) => void ("job" in data && this.facts.push(data)) },
-      metrics: { jobEnded() {}, jobsNow: (now) => void (this.now = now) },
+      metrics: {
+        jobEnded: ({ state }) => void this.ended.push(state),
+        jobsNow: (now) => void (this.now = now),
+      },
       traces,
       life: `life${life}`,
       nameOf: (plugin) => `${plugin}@1.0.0`,
-      isActive: () => true,
+      isActive: (actor) => {
+        this.asked++;
+        return !this.revoked.has(actor);
+      },
       newId: () => `01${String(++this.#ids).padStart(24, "0")}`,
       nowMs: () => this.wallMs,
       random,

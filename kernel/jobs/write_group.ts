@@ -1,7 +1,8 @@
 /**
  * The write group: changes of jobs that are committed together, in one transaction with one sync of the disk.
  *
- * What arrives in one turn of the event loop is one group. A change resolves when it is on disk. A change that
+ * What arrives in one turn of the event loop is one group, or several where it is much: each change is made whole, and
+ * a group ends when its transaction is full. A change resolves when it is on disk. A change that
  * refuses (ProblemError) does so before it wrote anything, and is no obstacle to the others of its group; when
  * the disk refuses, no change of the group has happened, and the kernel ends: nothing says what the file holds.
  *
@@ -20,8 +21,10 @@ export interface WriteGroupDeps {
   /** The group is on disk. */
   committed(): void;
   fatal(error: Error): void;
-  /** Changes that may wait for one commit. */
+  /** Callers' changes that may wait. */
   readonly changesMax: number;
+  /** The transaction has done as much as one should: the other changes wait for the next. */
+  isFull(): boolean;
 }
 
 interface Change {
@@ -29,6 +32,9 @@ interface Change {
   resolve(value: unknown): void;
   reject(error: unknown): void;
 }
+
+/** Changes in one group. */
+const groupMax = 1_000;
 
 export class WriteGroup {
   #changes: Change[] = [];
@@ -38,12 +44,16 @@ export class WriteGroup {
 
   constructor(private readonly deps: WriteGroupDeps) {}
 
-  /** Resolves with what `work` returns when that is on disk. Rejects as `work` throws. */
-  run<T>(work: () => T): Promise<T> {
+  /**
+   * Resolves with what `work` returns when that is on disk. Rejects as `work` throws, and with QUEUE_FULL where too
+   * many wait. `isOwed`: it is no caller's wish but the outcome of what was done, and waits however many there are.
+   */
+  run<T>(work: () => T, { isOwed = false }: { isOwed?: boolean } = {}): Promise<T> {
     if (this.#isClosed) {
-      return Promise.reject(new ProblemError("NOT_READY", "Cannot change jobs: Airlock is stopping"));
+      return Promise.reject(stopping());
     }
-    if (this.#hasFailed || this.#changes.length >= this.deps.changesMax) {
+    const isFull = !isOwed && this.#changes.length >= this.deps.changesMax;
+    if (this.#hasFailed || isFull) {
       const state = this.#hasFailed
         ? "the jobs' file cannot be written"
         : "too many changes wait for the disk";
@@ -63,37 +73,56 @@ export class WriteGroup {
     this.deps.defer(() => this.#commit());
   }
 
-  /** Commits what waits; nothing after that, for the file is about to be closed. */
+  /**
+   * Commits what waits; nothing after that, for the file is about to be closed: what comes meanwhile is refused with
+   * NOT_READY. Never rejects: of a failure `fatal` was told, and those whose changes it took.
+   */
   async close(): Promise<void> {
-    await this.run(() => {});
+    try {
+      await this.run(() => {}, { isOwed: true });
+    } catch (error) {
+      if (!(error instanceof ProblemError)) throw error;
+    }
     this.#isClosed = true;
+    for (const { reject } of this.#changes.splice(0)) reject(stopping());
   }
 
   #commit(): void {
     this.#isDeferred = false;
     if (this.#hasFailed || this.#isClosed) return;
-    const changes = this.#changes;
-    this.#changes = [];
-    let outcomes: (() => void)[];
+    const group = this.#changes.slice(0, groupMax);
+    const outcomes: (() => void)[] = [];
     try {
-      outcomes = this.deps.transact(() => {
-        const made = changes.map(outcomeOf);
+      this.deps.transact(() => {
+        for (const change of group) {
+          if (outcomes.length > 0 && this.deps.isFull()) break;
+          outcomes.push(outcomeOf(change));
+        }
         this.deps.conclude();
-        return made;
       });
+      this.#changes.splice(0, outcomes.length);
       this.deps.committed();
     } catch (error) {
-      this.#hasFailed = true;
-      const cause = error instanceof Error ? error : new Error(String(error));
-      this.deps.fatal(cause);
-      const refusal = new ProblemError("INTERNAL", "Cannot change jobs: their file cannot be written", {
-        cause,
-      });
-      for (const { reject } of [...changes, ...this.#changes.splice(0)]) reject(refusal);
+      this.#fail(error instanceof Error ? error : new Error(String(error)), group);
       return;
     }
+    if (this.#changes.length > 0) this.poke();
     for (const tell of outcomes) tell();
   }
+
+  /** `group`: those that may be made, and have not happened. */
+  #fail(cause: Error, group: readonly Change[]): void {
+    this.#hasFailed = true;
+    this.deps.fatal(cause);
+    const refusal = new ProblemError("INTERNAL", "Cannot change jobs: their file cannot be written", {
+      cause,
+    });
+    for (const { reject } of [...group, ...this.#changes.splice(0)]) reject(refusal);
+  }
+}
+
+function stopping(): ProblemError {
+  return new ProblemError("NOT_READY", "Cannot change jobs: Airlock is stopping");
 }
 
 /** Makes a change; what comes of it is told after the commit. Throws what must undo the whole group. */

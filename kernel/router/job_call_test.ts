@@ -114,6 +114,17 @@ for (const [what, code, bring] of hindrances) {
   });
 }
 
+Deno.test("Router.check() throws of a suspended plugin, whose calls would wait, until it is resumed", async () => {
+  await using setup = await setUp();
+  await setup.wake(() => Promise.resolve(json(1)));
+  await setup.act("suspend");
+  throws(() => setup.router.check("echo", "run"), { code: "PLUGIN_STOPPED" });
+  const waiting = setup.invoke({ job });
+  await setup.act("resume");
+  equal(setup.router.check("echo", "run").plugin, "echo@1.0.0");
+  await waiting;
+});
+
 Deno.test("Router.check() and describe() throw of what is not there, by whatever name it is asked for", async () => {
   await using setup = await setUp();
   const names = [

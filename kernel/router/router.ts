@@ -78,11 +78,15 @@ export class Router {
   }
 
   /**
-   * What a call would meet now. Throws the ProblemError that {@linkcode Router.invoke} would reject with at once.
-   * Records nothing and wakes nobody.
+   * What a call would meet now. Throws the ProblemError that {@linkcode Router.invoke} would reject with at once, and
+   * PLUGIN_STOPPED for a suspended plugin, whose calls would wait. Records nothing and wakes nobody.
    */
   check(plugin: string, action: string): CallTerms {
-    return termsOf(this.#find(plugin, action));
+    const route = this.#find(plugin, action);
+    if (route.installed.plugin.state === "suspended") {
+      throw new ProblemError("PLUGIN_STOPPED", `Cannot call plugin "${plugin}": it is suspended`);
+    }
+    return termsOf(route);
   }
 
   /**

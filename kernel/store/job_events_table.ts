@@ -21,9 +21,14 @@ export interface JobEventsRow {
   readonly text: string;
 }
 
+export interface NewJobEventsRow extends JobEventsRow {
+  /** What tokens and progress take of the text, in UTF-8. */
+  readonly lightBytes: number;
+}
+
 export interface JobEventsTable {
   /** Throws where the job is not there, or has a chunk with this first number. */
-  append(row: JobEventsRow): void;
+  append(row: NewJobEventsRow): void;
   /**
    * Chunks with an event above `afterSeq`, ascending; the first one may begin before that. As many as reach
    * `bytesMax` UTF-16 units of text, and at least one if there is one.
@@ -31,10 +36,8 @@ export interface JobEventsTable {
   read(job: number, afterSeq: number, bytesMax: number): JobEventsRow[];
   /** Number of the last event; 0 if there is none. */
   lastSeq(job: number): number;
-  /** Of all its text, in UTF-8. */
-  bytes(job: number): number;
-  /** Returns how many chunks there were. They go with their job by themselves. */
-  delete(job: number): number;
+  /** What tokens and progress take of all its text, in UTF-8. */
+  lightBytes(job: number): number;
 }
 
 const rowSchema = z.object({ first_seq: z.int(), last_seq: z.int(), events: z.string() });
@@ -42,7 +45,9 @@ const lastSchema = z.object({ last_seq: z.int() });
 const bytesSchema = z.object({ bytes: z.int() });
 
 export function createJobEventsTable(db: DatabaseSync): JobEventsTable {
-  const insert = db.prepare("INSERT INTO job_events (job, first_seq, last_seq, events) VALUES (?, ?, ?, ?)");
+  const insert = db.prepare(
+    "INSERT INTO job_events (job, first_seq, last_seq, events, light_bytes) VALUES (?, ?, ?, ?, ?)",
+  );
   // Begins at the chunk that could hold the event after `afterSeq`: two searches, however many came before.
   const select = db.prepare(`
     SELECT first_seq, last_seq, events FROM job_events
@@ -54,12 +59,11 @@ export function createJobEventsTable(db: DatabaseSync): JobEventsTable {
     "SELECT last_seq FROM job_events WHERE job = ? ORDER BY first_seq DESC LIMIT 1",
   );
   const selectBytes = db.prepare(
-    "SELECT coalesce(sum(octet_length(events)), 0) AS bytes FROM job_events WHERE job = ?",
+    "SELECT coalesce(sum(light_bytes), 0) AS bytes FROM job_events WHERE job = ?",
   );
-  const deleteJob = db.prepare("DELETE FROM job_events WHERE job = ?");
   return {
-    append({ job, firstSeq, lastSeq, text }) {
-      insert.run(job, firstSeq, lastSeq, text);
+    append({ job, firstSeq, lastSeq, text, lightBytes }) {
+      insert.run(job, firstSeq, lastSeq, text, lightBytes);
     },
     read(job, afterSeq, bytesMax) {
       const rows: JobEventsRow[] = [];
@@ -77,7 +81,6 @@ export function createJobEventsTable(db: DatabaseSync): JobEventsTable {
       const raw = selectLast.get(job);
       return raw === undefined ? 0 : lastSchema.parse(raw).last_seq;
     },
-    bytes: (job) => bytesSchema.parse(selectBytes.get(job)).bytes,
-    delete: (job) => Number(deleteJob.run(job).changes),
+    lightBytes: (job) => bytesSchema.parse(selectBytes.get(job)).bytes,
   };
 }

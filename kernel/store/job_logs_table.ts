@@ -31,8 +31,6 @@ export interface JobLogsTable {
   last(job: number): JobLogRow | undefined;
   /** Of all its text in UTF-8, and {@linkcode logRowBytes} for each line: an empty one is not free. */
   bytes(job: number): number;
-  /** Returns how many lines there were. They go with their job by themselves. */
-  delete(job: number): number;
 }
 
 /** What a line takes beside its text, about. */
@@ -64,7 +62,6 @@ export function createJobLogsTable(db: DatabaseSync): JobLogsTable {
   const selectBytes = db.prepare(
     `SELECT coalesce(sum(octet_length(text) + ${logRowBytes}), 0) AS bytes FROM job_logs WHERE job = ?`,
   );
-  const deleteJob = db.prepare("DELETE FROM job_logs WHERE job = ?");
   return {
     append(job, lines) {
       for (const { seq, atMs, attempt, level, text } of lines) {
@@ -77,6 +74,5 @@ export function createJobLogsTable(db: DatabaseSync): JobLogsTable {
       return raw && parseRow(raw);
     },
     bytes: (job) => bytesSchema.parse(selectBytes.get(job)).bytes,
-    delete: (job) => Number(deleteJob.run(job).changes),
   };
 }

@@ -10,6 +10,7 @@ import { problemCodeSchema } from "../../schemas/problem.ts";
 const flag = z.literal([0, 1]).transform((bit) => bit === 1);
 const text = z.string().nullable();
 const whole = z.int();
+const retryPolicy = text.transform((json) => json === null ? null : jobRetrySchema.parse(JSON.parse(json)));
 
 /** In the order of the table's columns. */
 const columns = {
@@ -31,7 +32,7 @@ const columns = {
   due_at_ms: whole.nullable(),
   expires_at_ms: whole.nullable(),
   deadline_ms: whole.nullable(),
-  retry: text.transform((json) => json === null ? null : jobRetrySchema.parse(JSON.parse(json))),
+  retry: retryPolicy,
   concurrency_key: text,
   concurrency_max: whole.nullable(),
   attempt: whole,
@@ -40,6 +41,7 @@ const columns = {
   lease_token: whole,
   lease_life: text,
   idempotent: flag,
+  policy: retryPolicy,
   cancel_requested: flag,
   progress: z.number(),
   note: text,
@@ -85,6 +87,8 @@ const rowSchema = z.object(columns).transform((row) => ({
   leaseLife: row.lease_life,
   /** Of the attempt under way: its action says so. */
   isIdempotent: row.idempotent,
+  /** Of the attempt under way: the job's own, or its action's; null unless an action runs. */
+  policy: row.policy,
   cancelRequested: row.cancel_requested,
   progress: row.progress,
   note: row.note,
@@ -116,12 +120,19 @@ type Value = string | number | null | Uint8Array;
 
 /** The values of a row's columns but `seq`, in their order. */
 export function rowValues(row: NewJobRow): Value[] {
+  const json = (policy: JobRow["policy"]) => policy === null ? null : JSON.stringify(policy);
   return [
     ...[row.id, row.kind, row.plugin, row.action, row.state, row.wait, row.actor, row.parent, row.step],
     ...[row.schedule, row.idempotencyKey, row.requestSha256, row.priority, row.dueAtMs, row.expiresAtMs],
-    ...[row.deadlineMs, row.retry === null ? null : JSON.stringify(row.retry)],
+    ...[row.deadlineMs, json(row.retry)],
     ...[row.concurrencyKey, row.concurrencyMax, row.attempt, row.failures, row.interruptions],
-    ...[row.leaseToken, row.leaseLife, Number(row.isIdempotent), Number(row.cancelRequested)],
+    ...[
+      row.leaseToken,
+      row.leaseLife,
+      Number(row.isIdempotent),
+      json(row.policy),
+      Number(row.cancelRequested),
+    ],
     ...[row.progress, row.note, row.errorCode, row.errorMessage, row.inputSha256, row.outputSha256],
     ...[row.planSha256, row.untold, row.createdAtMs, row.startedAtMs, row.endedAtMs],
   ];

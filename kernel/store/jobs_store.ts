@@ -8,6 +8,7 @@
  */
 import { z } from "zod";
 import { createTransact, openDatabase, type Transact } from "./database.ts";
+import { createEndedJobs, type EndedJobs } from "./ended_jobs.ts";
 import { createJobEventsTable, type JobEventsTable } from "./job_events_table.ts";
 import { createJobLogsTable, type JobLogsTable } from "./job_logs_table.ts";
 import { createJobsList, type JobsFilter, type JobsPage } from "./jobs_list.ts";
@@ -17,6 +18,7 @@ import { createSchedulesTable, type SchedulesTable } from "./schedules_table.ts"
 
 export interface JobsStore extends Disposable {
   readonly jobs: JobsTable;
+  readonly ended: EndedJobs;
   readonly schedules: SchedulesTable;
   readonly events: JobEventsTable;
   readonly logs: JobLogsTable;
@@ -29,7 +31,7 @@ export interface JobsStore extends Disposable {
   };
   list(filter: JobsFilter): JobsPage;
   newestId(): string | undefined;
-  /** What the file holds; less than its size, which does not shrink. */
+  /** What the file holds; less than its size, which does not shrink. Read once for each transaction. */
   bytes(): number;
 }
 
@@ -45,22 +47,33 @@ export function openJobsStore({ file }: { file: string }): JobsStore {
     `SELECT (page_count - freelist_count) * page_size AS pages
      FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()`,
   );
+  let held: number | undefined;
+  /** What the file held before it, and while it was written, is not what it holds. */
+  const measured = (transact: Transact): Transact => (work) => {
+    held = undefined;
+    try {
+      return transact(work);
+    } finally {
+      held = undefined;
+    }
+  };
   const selectNewest = full.prepare("SELECT max(id) AS id FROM jobs");
   return {
     jobs: createJobsTable(full),
+    ended: createEndedJobs(full),
     schedules: createSchedulesTable(full),
     events: createJobEventsTable(full),
     logs: createJobLogsTable(full),
-    transact: createTransact(full),
+    transact: measured(createTransact(full)),
     light: {
-      transact: createTransact(light),
+      transact: measured(createTransact(light)),
       jobs: createJobsTable(light),
       events: createJobEventsTable(light),
       logs: createJobLogsTable(light),
     },
     list: createJobsList(full),
     newestId: () => newestSchema.parse(selectNewest.get()).id ?? undefined,
-    bytes: () => pagesSchema.parse(countPages.get()).pages,
+    bytes: () => held ??= pagesSchema.parse(countPages.get()).pages,
     [Symbol.dispose]: () => {
       light.close();
       full.close();

@@ -8,6 +8,7 @@
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { z } from "zod";
+import { createJobRelations, type JobRelations, type KeptRelations } from "./job_relations.ts";
 import { columnNames, type JobRow, type NewJobRow, parseJobRow, rowValues } from "./job_row.ts";
 
 /** What the claim must know of the job that is next. */
@@ -18,6 +19,14 @@ export interface Head {
   readonly concurrencyMax: number | null;
 }
 
+/** A job that waits for the time. */
+export interface Due {
+  readonly seq: number;
+  readonly dueAtMs: number;
+  /** It began before. */
+  readonly isRetry: boolean;
+}
+
 /** Jobs of one action that wait for their turn. */
 export interface LaneCount {
   readonly plugin: string | null;
@@ -25,7 +34,7 @@ export interface LaneCount {
   readonly count: number;
 }
 
-export interface JobsTable {
+export interface JobsTable extends JobRelations {
   /** Gives the row its number. */
   insert(row: NewJobRow, input: Uint8Array): JobRow;
   /**
@@ -48,7 +57,8 @@ export interface JobsTable {
   nextDueMs(): number | undefined;
   expired(nowMs: number, limit: number): number[];
   nextExpiryMs(): number | undefined;
-  countWaiting(): number;
+  /** Pending jobs of each actor who has some. */
+  waiting(): { actor: string; count: number }[];
   /** Ascending, above `after`. */
   running(after: number, limit: number): JobRow[];
   untold(after: number, limit: number): JobRow[];
@@ -58,15 +68,9 @@ export interface JobsTable {
     limit: number,
   ): JobRow[];
   clearUntold(seq: number, bit: number): void;
-  depend(seq: number, onSeq: number): void;
-  dependents(onSeq: number): number[];
-  dependencies(seq: number): { seq: number; id: string; state: JobRow["state"] }[];
-  /** Ascending by step, above `after`. */
-  children(parent: number, after: string, limit: number): JobRow[];
-  child(parent: number, step: string): JobRow | undefined;
-  /** Jobs that ended before `beforeMs`, the oldest first; never one whose pipeline is there: it may be redriven. */
-  ended(beforeMs: number, limit: number): number[];
-  countEnded(): number;
+  /** Jobs that wait for the time, ascending by it, after the one given: also those that never began. */
+  waitForTime(after: { dueAtMs: number; seq: number }, limit: number): Due[];
+  setDue(seq: number, dueAtMs: number): void;
   delete(seq: number): void;
 }
 
@@ -82,7 +86,8 @@ const laneSchema = z.object({
   action: z.string().nullable(),
   count: z.int(),
 });
-const dependencySchema = seqSchema.extend({ id: z.string() });
+const waitingSchema = z.object({ actor: z.string(), count: z.int() });
+const dueSchema = z.object({ seq: z.int(), due_at_ms: z.int(), attempt: z.int() });
 const blobSchema = z.object({ value: z.instanceof(Uint8Array).nullable() });
 const numberSchema = z.object({ value: z.int().nullable() });
 
@@ -94,17 +99,26 @@ const fixed = new Set<string>([
 ]);
 const writable = columnNames.slice(1);
 /** An index is written anew for each of its columns that an update names, changed or not. */
-const indexed = new Set<string>(["state", "wait", "due_at_ms", "expires_at_ms", "untold", "ended_at_ms"]);
+const indexed = new Set<string>([
+  ...["state", "wait", "due_at_ms", "expires_at_ms", "untold", "cancel_requested", "ended_at_ms"],
+]);
 const indexedAt = new Set(writable.keys().filter((at) => indexed.has(writable[at] ?? "")));
 const changingAt = writable.keys().filter((at) => !fixed.has(writable[at] ?? "")).toArray();
 
 export function createJobsTable(db: DatabaseSync): JobsTable {
-  return { ...createWrites(db), ...createReads(db), ...createQueues(db), ...createRelations(db) };
+  const { inserted, deleted, ...relations } = createJobRelations(db);
+  return {
+    ...createWrites(db, { inserted, deleted }),
+    ...createReads(db),
+    ...createQueues(db),
+    ...relations,
+  };
 }
 
 function createWrites(
   db: DatabaseSync,
-): Pick<JobsTable, "insert" | "save" | "clearUntold" | "delete"> {
+  kept: KeptRelations,
+): Pick<JobsTable, "insert" | "save" | "setDue" | "clearUntold" | "delete"> {
   const insertRow = db.prepare(
     `INSERT INTO jobs (${writable.join()}) VALUES (${writable.map(() => "?").join()})`,
   );
@@ -118,11 +132,13 @@ function createWrites(
     );
   const updateOutput = db.prepare("UPDATE job_data SET output = ? WHERE seq = ?");
   const clear = db.prepare("UPDATE jobs SET untold = untold & ~? WHERE seq = ?");
+  const updateDue = db.prepare("UPDATE jobs SET due_at_ms = ? WHERE seq = ?");
   const remove = db.prepare("DELETE FROM jobs WHERE seq = ?");
   return {
     insert(row, input) {
       const seq = Number(insertRow.run(...rowValues(row)).lastInsertRowid);
       insertData.run(seq, input);
+      kept.inserted(seq);
       return { seq, ...row };
     },
     save(row, { before, output } = {}) {
@@ -133,13 +149,17 @@ function createWrites(
       if (output !== undefined) updateOutput.run(output, row.seq);
     },
     clearUntold: (seq, bit) => void clear.run(bit, seq),
-    delete: (seq) => void remove.run(seq),
+    setDue: (seq, dueAtMs) => void updateDue.run(dueAtMs, seq),
+    delete(seq) {
+      remove.run(seq);
+      kept.deleted(seq);
+    },
   };
 }
 
 type Reads =
   | ("get" | "find" | "findByKey" | "input" | "output" | "failed")
-  | ("running" | "untold" | "children" | "child");
+  | ("running" | "untold");
 
 function createReads(db: DatabaseSync): Pick<JobsTable, Reads> {
   const select = db.prepare("SELECT * FROM jobs WHERE seq = ?");
@@ -151,10 +171,6 @@ function createReads(db: DatabaseSync): Pick<JobsTable, Reads> {
     "SELECT * FROM jobs WHERE state = 'running' AND seq > ? ORDER BY seq LIMIT ?",
   );
   const selectUntold = db.prepare("SELECT * FROM jobs WHERE untold <> 0 AND seq > ? ORDER BY seq LIMIT ?");
-  const selectChildren = db.prepare(
-    "SELECT * FROM jobs WHERE parent = ? AND step > ? ORDER BY step LIMIT ?",
-  );
-  const selectChild = db.prepare("SELECT * FROM jobs WHERE parent = ? AND step = ?");
   const selectFailed = db.prepare(
     `SELECT * FROM jobs WHERE state = 'failed' AND parent IS NULL AND plugin IS coalesce(?, plugin)
        AND action IS coalesce(?, action) AND error_code IS coalesce(?, error_code) ORDER BY seq LIMIT ?`,
@@ -172,10 +188,8 @@ function createReads(db: DatabaseSync): Pick<JobsTable, Reads> {
     output: (seq) => blob(selectOutput.get(seq)),
     running: (after, limit) => selectRunning.all(after, limit).map(parseJobRow),
     untold: (after, limit) => selectUntold.all(after, limit).map(parseJobRow),
-    children: (parent, after, limit) => selectChildren.all(parent, after, limit).map(parseJobRow),
     failed: ({ plugin = null, action = null, code = null }, limit) =>
       selectFailed.all(plugin, action, code, limit).map(parseJobRow),
-    child: (parent, step) => row(selectChild.get(parent, step)),
   };
 }
 
@@ -187,9 +201,8 @@ type Queues =
   | "nextDueMs"
   | "expired"
   | "nextExpiryMs"
-  | "countWaiting"
-  | "ended"
-  | "countEnded";
+  | "waiting"
+  | "waitForTime";
 
 function createQueues(db: DatabaseSync): Pick<JobsTable, Queues> {
   const order = "ORDER BY priority DESC, seq LIMIT 1";
@@ -212,14 +225,13 @@ function createQueues(db: DatabaseSync): Pick<JobsTable, Queues> {
     `SELECT seq FROM jobs WHERE ${waitsToExpire} AND expires_at_ms <= ? ORDER BY expires_at_ms LIMIT ?`,
   );
   const selectNextExpiry = db.prepare(`SELECT min(expires_at_ms) AS value FROM jobs WHERE ${waitsToExpire}`);
-  const countPending = db.prepare("SELECT count(*) AS value FROM jobs WHERE state = 'pending'");
-  const selectEnded = db.prepare(
-    `SELECT seq FROM jobs WHERE ended_at_ms IS NOT NULL AND ended_at_ms <= ? AND untold = 0
-       AND (parent IS NULL OR NOT EXISTS (
-         SELECT 1 FROM jobs AS above WHERE above.seq = jobs.parent))
-     ORDER BY ended_at_ms, seq LIMIT ?`,
+  const countPending = db.prepare(
+    "SELECT actor, count(*) AS count FROM jobs WHERE state = 'pending' GROUP BY actor",
   );
-  const countEnded = db.prepare("SELECT count(*) AS value FROM jobs WHERE ended_at_ms IS NOT NULL");
+  const selectTimes = db.prepare(
+    `SELECT seq, due_at_ms, attempt FROM jobs INDEXED BY jobs_time WHERE wait = 'time'
+       AND (due_at_ms, seq) > (?, ?) ORDER BY due_at_ms, seq LIMIT ?`,
+  );
   const numbers = (rows: unknown[]) => rows.map((raw) => seqSchema.parse(raw).seq);
   const value = (raw: unknown) => numberSchema.parse(raw).value ?? undefined;
   return {
@@ -237,25 +249,11 @@ function createQueues(db: DatabaseSync): Pick<JobsTable, Queues> {
     nextDueMs: () => value(selectNextDue.get()),
     expired: (nowMs, limit) => numbers(selectExpired.all(nowMs, limit)),
     nextExpiryMs: () => value(selectNextExpiry.get()),
-    countWaiting: () => value(countPending.get()) ?? 0,
-    ended: (beforeMs, limit) => numbers(selectEnded.all(beforeMs, limit)),
-    countEnded: () => value(countEnded.get()) ?? 0,
-  };
-}
-
-function createRelations(db: DatabaseSync): Pick<JobsTable, "depend" | "dependents" | "dependencies"> {
-  const insert = db.prepare("INSERT OR IGNORE INTO job_dependencies (on_seq, seq) VALUES (?, ?)");
-  const selectDependents = db.prepare("SELECT seq FROM job_dependencies WHERE on_seq = ? ORDER BY seq");
-  const selectDependencies = db.prepare(
-    `SELECT jobs.seq, jobs.id, jobs.state FROM job_dependencies
-     JOIN jobs ON jobs.seq = job_dependencies.on_seq WHERE job_dependencies.seq = ? ORDER BY jobs.seq`,
-  );
-  const withState = dependencySchema.extend({
-    state: z.enum(["pending", "running", "completed", "failed", "cancelled"]),
-  });
-  return {
-    depend: (seq, onSeq) => void insert.run(onSeq, seq),
-    dependents: (onSeq) => selectDependents.all(onSeq).map((raw) => seqSchema.parse(raw).seq),
-    dependencies: (seq) => selectDependencies.all(seq).map((raw) => withState.parse(raw)),
+    waiting: () => countPending.all().map((raw) => waitingSchema.parse(raw)),
+    waitForTime: ({ dueAtMs, seq }, limit) =>
+      selectTimes.all(dueAtMs, seq, limit).map((raw) => {
+        const due = dueSchema.parse(raw);
+        return { seq: due.seq, dueAtMs: due.due_at_ms, isRetry: due.attempt > 0 };
+      }),
   };
 }

@@ -120,6 +120,7 @@ export const jobsMigrations: readonly string[] = [
     lease_token      INTEGER NOT NULL,
     lease_life       TEXT,
     idempotent       INTEGER NOT NULL CHECK (idempotent IN (0, 1)),
+    policy           TEXT    CHECK (policy IS NULL OR json_valid(policy)),
     cancel_requested INTEGER NOT NULL CHECK (cancel_requested IN (0, 1)),
     progress         REAL    NOT NULL,
     note             TEXT,
@@ -142,8 +143,11 @@ export const jobsMigrations: readonly string[] = [
   CREATE INDEX jobs_expiry ON jobs (expires_at_ms) WHERE wait IS NOT NULL AND expires_at_ms IS NOT NULL;
   CREATE INDEX jobs_state ON jobs (state, seq);
   CREATE UNIQUE INDEX jobs_parent ON jobs (parent, step) WHERE parent IS NOT NULL;
+  CREATE INDEX jobs_children ON jobs (parent, seq) WHERE parent IS NOT NULL;
+  CREATE INDEX jobs_open ON jobs (parent, cancel_requested, seq) WHERE parent IS NOT NULL AND ended_at_ms IS NULL;
+  CREATE INDEX jobs_blocked ON jobs (seq) WHERE wait = 'jobs';
   CREATE INDEX jobs_untold ON jobs (seq) WHERE untold <> 0;
-  CREATE INDEX jobs_ended ON jobs (ended_at_ms, seq) WHERE ended_at_ms IS NOT NULL;
+  CREATE INDEX jobs_ended ON jobs (ended_at_ms, seq) WHERE ended_at_ms IS NOT NULL AND parent IS NULL;
   CREATE UNIQUE INDEX jobs_idempotency ON jobs (actor, idempotency_key) WHERE idempotency_key IS NOT NULL;
 
   CREATE TABLE job_data (
@@ -164,6 +168,7 @@ export const jobsMigrations: readonly string[] = [
     first_seq INTEGER NOT NULL,
     last_seq  INTEGER NOT NULL,
     events    TEXT    NOT NULL,
+    light_bytes INTEGER NOT NULL,
     PRIMARY KEY (job, first_seq)
   ) STRICT, WITHOUT ROWID;
 
@@ -176,6 +181,15 @@ export const jobsMigrations: readonly string[] = [
     text    TEXT    NOT NULL,
     PRIMARY KEY (job, seq)
   ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE pipeline_redrives (
+    pipeline   INTEGER PRIMARY KEY REFERENCES jobs (seq) ON DELETE CASCADE,
+    after_step TEXT    NOT NULL
+  ) STRICT;
+
+  CREATE TABLE pipelines_deleted (
+    pipeline INTEGER PRIMARY KEY
+  ) STRICT;
 
   CREATE TABLE schedules (
     id         TEXT    PRIMARY KEY,

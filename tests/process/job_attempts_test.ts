@@ -90,7 +90,7 @@ const rows: readonly Row[] = [
       const lost = await run(airlock, "crash", { name: "once", times: 1 });
       deepEqual(attemptsOf(lost), ["failed", 1, 0, "PLUGIN_CRASHED"]);
       match(lost.error?.message ?? "", /^Cannot call plugin "worker": /);
-      const made = await run(airlock, "crashAgain", { name: "thrice", times: 3 });
+      const made = await run(airlock, "crashAgain", { name: "twice", times: 1 });
       deepEqual([...attemptsOf(made).slice(0, 2), made.output], ["completed", 2, "recovered"]);
       equal(made.interruptions, 1, "its attempts are not spent");
       const never = await run(airlock, "crashAgain", { name: "never", times: 1_000 });
@@ -128,9 +128,7 @@ const rows: readonly Row[] = [
   ["a plugin that is suspended has its jobs wait with its calls", async (airlock) => {
     await run(airlock, "echo");
     equal((await tell(airlock, "suspend")).status, 200);
-    const job = await enqueue(airlock, "echo", "later");
-    equal((await run(airlock, "echo", {}, { plugin: "neighbour" })).state, "completed");
-    equal(["pending", "running"].includes((await show(airlock, job)).state), true);
+    const job = await checkWaits(airlock);
     equal((await tell(airlock, "resume")).status, 200);
     deepEqual(attemptsOf(await ended(airlock, job)), ["completed", 1, 0, undefined]);
   }],

@@ -22,10 +22,8 @@ export interface End {
 export interface Entries {
   enqueued: number;
   readonly ends: End[];
-  /** Attempts with a `call.accepted`, in order. */
+  /** Leases with a `call.accepted`, in order. One whose attempt was given back before it began may be among them. */
   readonly accepted: number[];
-  /** Attempts that were made once more under the same number. */
-  readonly again: Set<number>;
 }
 
 export interface History {
@@ -57,7 +55,7 @@ export async function entriesOf(airlock: Airlock): Promise<{ jobs: Map<string, E
   const jobs = new Map<string, Entries>();
   const of = (job: unknown) =>
     jobs.getOrInsertComputed(String(job), () => ({
-      ...{ enqueued: 0, ends: [], accepted: [], again: new Set() },
+      ...{ enqueued: 0, ends: [], accepted: [] },
     }));
   const records = await airlock.records();
   for (const { type, data } of records) {
@@ -69,7 +67,8 @@ export async function entriesOf(airlock: Airlock): Promise<{ jobs: Map<string, E
     }
     const [, of_, number] = /^([0-9A-Z]{26})-([0-9]+)$/.exec(String(request)) ?? [];
     if (type === "call.accepted" && of_ !== undefined) of(of_).accepted.push(Number(number));
-    if (type === "call.retried" && of_ !== undefined) of(of_).again.add(Number(number));
+    // A job has attempts of its own.
+    ok(type !== "call.retried" || of_ === undefined, `a call of job ${of_} was made twice by the router`);
   }
   return { jobs, count: records.length };
 }

@@ -7,7 +7,7 @@
  *
  * Whoever has a run tells it of each change ({@linkcode PipelineRun.set}) and carries out what
  * {@linkcode PipelineRun.next} says, the new jobs in one transaction; a run whose word was not carried out is
- * dropped. A call of `next` costs what has changed and what begins: of a map with 10,000 items, each end costs the
+ * dropped. Of many jobs, as those of a map, one call gives a part; before the first is given all are made. A call of `next` costs what has changed and what begins: of a map with 10,000 items, each end costs the
  * same as of one with ten. The first costs the whole plan.
  *
  * A step whose input cannot be made fails without a job; that too follows from what is stored, and is found
@@ -22,7 +22,8 @@
 import { Buffer } from "node:buffer";
 import type { JobState } from "../../../schemas/job.ts";
 import type { ProblemCode } from "../../../schemas/problem.ts";
-import type { Plan } from "./compile_plan.ts";
+import type { FailurePolicy, Plan } from "./compile_plan.ts";
+import type { Reference } from "./input_template.ts";
 import {
   BytesBudget,
   JsonText,
@@ -52,8 +53,8 @@ export type PipelineOutcome =
 
 export interface NextSteps {
   readonly enqueue: readonly StepJob[];
-  /** Keys of jobs that have not ended and are to be cancelled; each once in the life of a run. */
-  readonly cancel: readonly string[];
+  /** The jobs that have not ended are to be cancelled: true until there are none. */
+  readonly cancel: boolean;
   /** Steps that fail because their input cannot be made; each once in the life of a run. */
   readonly faults: readonly { readonly step: string; readonly message: string }[];
   /** There is more to enqueue: once these are stored, `next` is to be called again. */
@@ -67,7 +68,7 @@ export interface PipelineLimits {
   readonly inputBytesMax: number;
   /** Of the pipeline's output. */
   readonly outputBytesMax: number;
-  /** Of inputs: a call of `next` that has come to this many enqueues no further step. */
+  /** Of inputs: a call of `next` that has come to this many enqueues no further job. */
   readonly batchBytesMax: number;
 }
 
@@ -109,7 +110,6 @@ export class PipelineRun {
   #over = 0;
   #isStopped = false;
   #hasFailed = false;
-  #isCancelTold = false;
   /** Jobs that it comes to, as far as is known. */
   #jobs: number;
 
@@ -149,16 +149,22 @@ export class PipelineRun {
     this.#settle(step);
   }
 
-  next(): NextSteps {
+  /** Bytes of inputs that were made and wait to be taken. */
+  get heldBytes(): number {
+    return this.#madeBytes;
+  }
+
+  /** `jobsMax`: how many jobs it may give; with 0 it says what else there is to do. */
+  next({ jobsMax = Infinity }: { jobsMax?: number } = {}): NextSteps {
     const enqueue: StepJob[] = [];
-    const more = this.#begin(enqueue);
+    const more = this.#begin(enqueue, jobsMax);
     this.#outputs.clear();
     this.#outputBytes = 0;
     for (const { key } of enqueue) this.set(key, { state: "pending" });
     const outcome = this.#outcome();
     return {
       enqueue,
-      cancel: this.#cancel(),
+      cancel: this.#isStopped && this.#active > 0,
       faults: this.#faults.splice(0),
       more,
       ...(outcome === undefined ? {} : { outcome }),
@@ -169,7 +175,7 @@ export class PipelineRun {
    * Takes the jobs of those whose turn it is, in the order of the plan. True: there are more than one call takes. All
    * are made before one is taken: a step that cannot begin may stop the others.
    */
-  #begin(enqueue: StepJob[]): boolean {
+  #begin(enqueue: StepJob[], jobsMax: number): boolean {
     const { batchBytesMax } = this.#source.limits;
     for (this.#open(); this.#ready.length > 0; this.#open()) {
       for (const step of this.#ready.splice(0)) {
@@ -186,19 +192,40 @@ export class PipelineRun {
     }
     if (this.#isStopped) return false;
     this.#waiting.sort((a, b) => a.index - b.index);
-    let taken = 0;
-    let bytes = 0;
+    let left = batchBytesMax;
+    let begun = 0;
     for (const step of this.#waiting) {
-      if (bytes >= batchBytesMax) break;
-      const made = step.made ?? this.#makeJobs(step);
-      if (step.made !== undefined) this.#madeBytes -= made.bytes;
-      step.made = step.list = undefined;
-      for (const job of made.jobs) enqueue.push(job);
-      bytes += made.bytes;
-      taken++;
+      if (left <= 0 || enqueue.length >= jobsMax) break;
+      left = this.#take(step, enqueue, { jobsMax, left });
+      if (step.made !== undefined) break;
+      begun++;
     }
-    this.#waiting.splice(0, taken);
+    this.#waiting.splice(0, begun);
     return this.#waiting.length > 0;
+  }
+
+  /** Returns what is left of the bytes. Of a step whose jobs were all taken nothing is kept. */
+  #take(
+    step: StepProgress,
+    enqueue: StepJob[],
+    { jobsMax, left }: { jobsMax: number; left: number },
+  ): number {
+    if (step.made === undefined) {
+      step.made = this.#makeJobs(step);
+      this.#madeBytes += step.made.bytes;
+    }
+    const { made } = step;
+    while (made.taken < made.jobs.length && left > 0 && enqueue.length < jobsMax) {
+      const job = made.jobs[made.taken++];
+      if (job === undefined) break;
+      enqueue.push(job);
+      left -= Buffer.byteLength(job.inputJson);
+    }
+    if (made.taken === made.jobs.length) {
+      step.made = undefined;
+      this.#madeBytes -= made.bytes;
+    }
+    return left;
   }
 
   /** Lets the nodes behind each open gate have their turn. */
@@ -224,13 +251,13 @@ export class PipelineRun {
     const { map, onFailure } = step.node;
     if (map === undefined) return 1;
     if (!("from" in map)) return map.length;
+    return this.#listOf(map, onFailure).length;
+  }
+
+  #listOf(map: Reference, onFailure: FailurePolicy): readonly unknown[] {
     const found = resolveReference(map, this.#values(), { isMissingNull: onFailure === "continue" });
     if (!Array.isArray(found.value)) throw new UnresolvedError("what it is to run over is no list");
-    const { length } = found.value;
-    if (step.known < length && this.#jobs + length <= this.#source.plan.stepsMax) {
-      step.list = found.value.map(JsonText.ofValue);
-    }
-    return length;
+    return found.value;
   }
 
   /** Undefined: the step cannot begin, and is over. */
@@ -250,12 +277,13 @@ export class PipelineRun {
 
   /** Of all items; throws UnresolvedError where one cannot be made. */
   #makeJobs(step: StepProgress): MadeJobs {
-    const { list, count = 0, node: { map, input, plugin, action, deadlineMs, retry, onFailure } } = step;
+    const { count = 0, node: { map, input, plugin, action, deadlineMs, retry, onFailure } } = step;
     // Nothing is made of it any more.
-    if (this.#isTooMany) return { jobs: [], bytes: 0 };
+    if (this.#isTooMany) return { jobs: [], bytes: 0, taken: 0 };
     const { inputBytesMax } = this.#source.limits;
     const options = { isMissingNull: onFailure === "continue" };
     const values = this.#values();
+    const list = map === undefined || !("from" in map) ? undefined : this.#listOf(map, onFailure);
     const template = resolveConstants(input, values, options, new BytesBudget(inputBytesMax));
     const budget = new BytesBudget(inputBytesMax);
     const itemsBudget = new BytesBudget(inputBytesMax);
@@ -265,7 +293,7 @@ export class PipelineRun {
       if (this.#states.has(key)) continue;
       const itemTemplate = map === undefined || "from" in map ? undefined : map[index];
       const value = itemTemplate === undefined
-        ? list?.[index]
+        ? list && JsonText.ofValue(list[index])
         : JsonText.ofText(resolveInput(itemTemplate, values, options, itemsBudget));
       const inputJson = resolveInput(
         template,
@@ -275,7 +303,7 @@ export class PipelineRun {
       );
       jobs.push({ key, plugin, action, inputJson, deadlineMs, retry });
     }
-    return { jobs, bytes: budget.used };
+    return { jobs, bytes: budget.used, taken: 0 };
   }
 
   #settle(step: StepProgress): void {
@@ -284,18 +312,10 @@ export class PipelineRun {
 
   #endStep(step: StepProgress): void {
     step.isOver = true;
-    step.list = undefined;
     this.#over++;
     // What depends on it must not begin, nor be found unable to.
     if (step.isBad && step.node.onFailure === "stop") return;
     for (const gate of step.opens) if (--gate.left === 0) this.#opened.push(gate);
-  }
-
-  /** None begins after it, so that once is enough. */
-  #cancel(): string[] {
-    if (!this.#isStopped || this.#isCancelTold) return [];
-    this.#isCancelTold = true;
-    return [...this.#states].filter(([, state]) => isActive(state)).map(([key]) => key);
   }
 
   #values() {
@@ -363,14 +383,4 @@ export class PipelineRun {
     const key = steps.find(({ cancelled }) => cancelled !== undefined)?.cancelled?.key ?? "";
     return fail(key, `Cannot complete step "${key}": it was cancelled`);
   }
-}
-
-/**
- * What a {@linkcode PipelineRun} made of these states says. The same arguments give the same result; a job that is
- * among the states is not enqueued again.
- */
-export function nextSteps(source: PipelineSource, states: ReadonlyMap<string, StepState>): NextSteps {
-  const run = new PipelineRun(source);
-  for (const [key, state] of states) run.set(key, state);
-  return run.next();
 }

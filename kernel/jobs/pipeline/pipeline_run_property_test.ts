@@ -2,13 +2,7 @@ import { deepEqual, equal, ok } from "node:assert/strict";
 import fc from "fast-check";
 import { type PipelineRequest, pipelineRequestSchema } from "../../../schemas/pipeline.ts";
 import { compilePlan } from "./compile_plan.ts";
-import {
-  nextSteps,
-  type PipelineOutcome,
-  PipelineRun,
-  type PipelineSource,
-  type StepState,
-} from "./pipeline_run.ts";
+import { type PipelineOutcome, PipelineRun, type PipelineSource, type StepState } from "./pipeline_run.ts";
 
 /** A plan's shape: a step, steps in a row, or side by side. */
 type Shape = { kind: number; ref: number; policy: number } | { row: Shape[] } | { side: Shape[] };
@@ -90,6 +84,7 @@ interface World {
   readonly source: PipelineSource;
   readonly seed: number;
   readonly failing: number;
+  readonly jobsMax: number;
 }
 
 const worlds = fc.record({
@@ -99,7 +94,8 @@ const worlds = fc.record({
   seed: fc.nat(1_000),
   failing: fc.constantFrom(0, 0, 1, 3),
   batchBytesMax: fc.constantFrom(1, 30, 1_000_000),
-}).map(({ shapes, onFailure, hasPolicies, seed, failing, batchBytesMax }): World => {
+  jobsMax: fc.constantFrom(1, 2, 1_000_000),
+}).map(({ shapes, onFailure, hasPolicies, seed, failing, batchBytesMax, jobsMax }): World => {
   const request = requestOf(shapes, onFailure, hasPolicies);
   const source = {
     plan: compilePlan(request, { depthMax: 32 }),
@@ -107,11 +103,11 @@ const worlds = fc.record({
     outputOf: (key: string) => JSON.stringify(endOf(key, seed, failing).output),
     limits: { inputBytesMax: 100_000, outputBytesMax: 100_000, batchBytesMax },
   };
-  return { request, source, seed, failing };
+  return { request, source, seed, failing, jobsMax };
 });
 
 /** Runs it to its end, the jobs ending in an order that `choices` give. Checks each call against a run made anew. */
-function drive({ source, seed, failing }: World, choices: readonly number[], isRestarted: boolean) {
+function drive({ source, seed, failing, jobsMax }: World, choices: readonly number[], isRestarted: boolean) {
   const states = new Map<string, StepState>();
   const ended = (id: string) => {
     const own = [...states].filter(([key]) => key === id || key.startsWith(`${id}[`));
@@ -126,13 +122,17 @@ function drive({ source, seed, failing }: World, choices: readonly number[], isR
       run = new PipelineRun(source);
       for (const [key, state] of states) run.set(key, state);
     }
-    const next = run.next();
-    const anew = nextSteps(source, states);
+    const options = { jobsMax };
+    const next = run.next(options);
+    const made = new PipelineRun(source);
+    for (const [key, state] of states) made.set(key, state);
+    const anew = made.next(options);
     deepEqual(anew.enqueue, next.enqueue);
     deepEqual(anew.outcome, next.outcome);
     equal(anew.more, next.more);
-    for (const key of next.cancel) cancelled.add(key);
-    for (const key of anew.cancel) ok(cancelled.has(key));
+    equal(anew.cancel, next.cancel);
+    ok(next.enqueue.length <= jobsMax);
+    if (next.cancel) { for (const key of states.keys()) cancelled.add(key); }
     for (const { key, inputJson } of next.enqueue) {
       ok(!states.has(key), `${key} twice`);
       for (const id of after.get(key.replace(/\[.*/, "")) ?? []) ok(ended(id), `${key} before ${id}`);

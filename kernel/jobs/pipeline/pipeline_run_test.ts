@@ -1,7 +1,7 @@
 import { deepEqual, equal, ok, throws } from "node:assert/strict";
 import { pipelineRequestSchema } from "../../../schemas/pipeline.ts";
 import { compilePlan } from "./compile_plan.ts";
-import { nextSteps, PipelineRun, type PipelineSource, type StepState } from "./pipeline_run.ts";
+import { PipelineRun, type PipelineSource, type StepState } from "./pipeline_run.ts";
 
 const step = (id: string, more: object = {}) => ({ id, plugin: "p", action: "run", ...more });
 const wide = { inputBytesMax: 1_000_000, outputBytesMax: 1_000_000, batchBytesMax: 1_000_000 };
@@ -23,10 +23,17 @@ function sourceOf(request: object, outputs: Record<string, unknown> = {}, limits
 const statesOf = (states: Record<string, StepState["state"]>) =>
   new Map(Object.entries(states).map(([key, state]) => [key, { state, code: "ACTION_FAILED" as const }]));
 
+/** What a run says that is made of these states. */
+function nextSteps(source: PipelineSource, states: ReadonlyMap<string, StepState>) {
+  const run = new PipelineRun(source);
+  for (const [key, state] of states) run.set(key, state);
+  return run.next();
+}
+
 /** As it reads best: inputs parsed, and nothing that is empty. */
 interface Said {
   readonly enqueue: Readonly<Record<string, unknown>>;
-  readonly cancel?: readonly string[];
+  readonly cancel?: boolean;
   readonly faults?: readonly string[];
   readonly more?: boolean;
   readonly output?: unknown;
@@ -37,7 +44,7 @@ function next(source: PipelineSource, states: Record<string, StepState["state"]>
   const { enqueue, cancel, faults, more, outcome } = nextSteps(source, statesOf(states));
   return {
     enqueue: Object.fromEntries(enqueue.map(({ key, inputJson }) => [key, JSON.parse(inputJson)])),
-    ...(cancel.length > 0 ? { cancel } : {}),
+    ...(cancel ? { cancel } : {}),
     ...(faults.length > 0 ? { faults: faults.map(({ message }) => message) } : {}),
     ...(more ? { more } : {}),
     ...(outcome === undefined
@@ -48,7 +55,7 @@ function next(source: PipelineSource, states: Record<string, StepState["state"]>
   };
 }
 
-Deno.test("nextSteps() goes through sequence, parallel and join, and gives each its input", () => {
+Deno.test("PipelineRun.next() goes through sequence, parallel and join, and gives each its input", () => {
   const request = {
     input: { n: 7 },
     steps: [
@@ -75,7 +82,7 @@ Deno.test("nextSteps() goes through sequence, parallel and join, and gives each 
   });
 });
 
-Deno.test("nextSteps() runs a map once for each item, and its output is their list", () => {
+Deno.test("PipelineRun.next() runs a map once for each item, and its output is their list", () => {
   const map = { map: { $from: "list" }, input: { v: { $item: "/v" }, i: { $index: true } } };
   const source = sourceOf({ steps: [step("list"), step("each", map)] }, {
     list: [{ v: "a" }, { v: [1] }],
@@ -94,7 +101,7 @@ Deno.test("nextSteps() runs a map once for each item, and its output is their li
   });
 });
 
-Deno.test("nextSteps() takes the items of a map from its plan, references and all, or the input", () => {
+Deno.test("PipelineRun.next() takes the items of a map from its plan, references and all, or the input", () => {
   const source = sourceOf({
     input: { l: ["x"] },
     steps: [
@@ -109,7 +116,7 @@ Deno.test("nextSteps() takes the items of a map from its plan, references and al
   });
 });
 
-Deno.test("nextSteps() ends a map without items at once", () => {
+Deno.test("PipelineRun.next() ends a map without items at once", () => {
   const each = (id: string) => step(id, { map: { $input: "" } });
   deepEqual(next(sourceOf({ input: [], steps: [each("a"), each("b")] })), {
     enqueue: {},
@@ -117,9 +124,9 @@ Deno.test("nextSteps() ends a map without items at once", () => {
   });
 });
 
-Deno.test("nextSteps() stops at a failure, cancels what runs, and fails when that has ended", () => {
+Deno.test("PipelineRun.next() stops at a failure, cancels what runs, and fails when that has ended", () => {
   const source = sourceOf({ steps: [{ parallel: [step("a"), step("b"), step("c")] }, step("d")] });
-  deepEqual(next(source, { a: "running", b: "failed", c: "pending" }), { enqueue: {}, cancel: ["a", "c"] });
+  deepEqual(next(source, { a: "running", b: "failed", c: "pending" }), { enqueue: {}, cancel: true });
   deepEqual(next(source, { a: "completed", b: "failed" }), {
     enqueue: {},
     failed: 'STEP_FAILED b: Cannot complete step "b": it failed with ACTION_FAILED',
@@ -134,7 +141,7 @@ Deno.test("nextSteps() stops at a failure, cancels what runs, and fails when tha
   });
 });
 
-Deno.test("nextSteps() goes on past a failure where the policy says so, with null", () => {
+Deno.test("PipelineRun.next() goes on past a failure where the policy says so, with null", () => {
   const source = sourceOf({
     onFailure: "continue",
     steps: [
@@ -150,7 +157,7 @@ Deno.test("nextSteps() goes on past a failure where the policy says so, with nul
   ok(next(source, { ...before, c: "failed" }).failed?.startsWith("STEP_FAILED c:"));
 });
 
-Deno.test("nextSteps() fails a step whose input cannot be made, under stop", () => {
+Deno.test("PipelineRun.next() fails a step whose input cannot be made, under stop", () => {
   const message = 'Cannot begin step "b": "/x" leads nowhere in the output of "a"';
   const request = { steps: [step("a"), step("b", { input: { $from: "a", path: "/x" } })] };
   for (const output of [{}, [], "x", null, { X: 1 }]) {
@@ -165,7 +172,7 @@ Deno.test("nextSteps() fails a step whose input cannot be made, under stop", () 
   });
 });
 
-Deno.test("nextSteps() begins nothing beside a step that cannot begin", () => {
+Deno.test("PipelineRun.next() begins nothing beside a step that cannot begin", () => {
   const request = {
     steps: [step("a"), { parallel: [step("b"), step("c", { map: { $from: "a" } })] }],
   };
@@ -179,7 +186,7 @@ Deno.test("nextSteps() begins nothing beside a step that cannot begin", () => {
   }
 });
 
-Deno.test("nextSteps() walks no prototype of what a plugin gave", () => {
+Deno.test("PipelineRun.next() walks no prototype of what a plugin gave", () => {
   const pointers = ["/__proto__", "/constructor/prototype", "/toString", "/length"];
   for (const path of pointers) {
     const source = sourceOf({ steps: [step("a"), step("b", { input: { $from: "a", path } })] }, { a: {} });
@@ -191,7 +198,7 @@ Deno.test("nextSteps() walks no prototype of what a plugin gave", () => {
   equal(enqueue[0]?.inputJson, text);
 });
 
-Deno.test("nextSteps() fails a pipeline whose maps come to more than stepsMax, whatever its policy", () => {
+Deno.test("PipelineRun.next() fails a pipeline whose maps come to more than stepsMax, whatever its policy", () => {
   const each = (id: string) => step(id, { map: { $input: "" }, onFailure: "continue" });
   const request = { input: [1, 2, 3], stepsMax: 5, onFailure: "continue" };
   equal(Object.keys(next(sourceOf({ ...request, steps: [each("a"), step("b")] })).enqueue).length, 3);
@@ -208,7 +215,7 @@ Deno.test("nextSteps() fails a pipeline whose maps come to more than stepsMax, w
 });
 
 // An output of 16 MB in each of 10,000 items is 160 GB.
-Deno.test("nextSteps() bounds the inputs of a step, all items together", () => {
+Deno.test("PipelineRun.next() bounds the inputs of a step, all items together", () => {
   const map = { map: Array(100).fill(0), input: { $from: "a" } };
   const request = { steps: [step("a"), step("b", map)] };
   const outputs = { a: "x".repeat(10_000) };
@@ -231,7 +238,7 @@ Deno.test("nextSteps() bounds the inputs of a step, all items together", () => {
   });
 });
 
-Deno.test("nextSteps() makes the jobs of one transaction at a time", () => {
+Deno.test("PipelineRun.next() makes the jobs of one transaction at a time", () => {
   const steps = [{ parallel: ["a", "b", "c"].map((id) => step(id, { input: "x".repeat(60) })) }];
   const source = sourceOf({ steps }, {}, { batchBytesMax: 100 });
   deepEqual(Object.keys(next(source).enqueue), ["a", "b"]);
@@ -241,7 +248,7 @@ Deno.test("nextSteps() makes the jobs of one transaction at a time", () => {
 });
 
 // Else what was begun before the step was looked at would depend on where the last life ended.
-Deno.test("nextSteps() finds a step that cannot begin before it begins one of many", () => {
+Deno.test("PipelineRun.next() finds a step that cannot begin before it begins one of many", () => {
   const steps = [step("a"), {
     parallel: [step("b"), step("c"), step("d", { input: { $from: "a", path: "/x" } })],
   }];
@@ -249,7 +256,7 @@ Deno.test("nextSteps() finds a step that cannot begin before it begins one of ma
   ok(next(source, { a: "completed" }).failed?.startsWith("STEP_FAILED d:"));
 });
 
-Deno.test("nextSteps() fails a pipeline whose output is too large", () => {
+Deno.test("PipelineRun.next() fails a pipeline whose output is too large", () => {
   const source = sourceOf({ steps: [step("a")] }, { a: "x".repeat(100) }, { outputBytesMax: 50 });
   ok(next(source, { a: "completed" }).failed?.startsWith("LIMIT_OUTPUT null:"));
 });

@@ -6,7 +6,6 @@
 import type { JobRetry, JobState } from "../../../schemas/job.ts";
 import type { ProblemCode } from "../../../schemas/problem.ts";
 import type { Plan, PlanNode } from "./compile_plan.ts";
-import type { JsonText } from "./resolve_input.ts";
 
 export interface StepJob {
   /** The step's id, and for a map its item, as `each[3]`. */
@@ -21,8 +20,10 @@ export interface StepJob {
 
 export interface MadeJobs {
   readonly jobs: readonly StepJob[];
-  /** Of their inputs. */
+  /** Of the inputs of all. */
   readonly bytes: number;
+  /** How many of them were taken. */
+  taken: number;
 }
 
 /** Opens when the last of its steps lets others go on: one for all the nodes that wait for the same ones. */
@@ -49,9 +50,7 @@ export class StepProgress {
   cancelled: BadEnd | undefined;
   /** Why it cannot begin. */
   fault: string | undefined;
-  /** Of a map that runs over an output: its list, until its jobs are made. */
-  list: readonly JsonText[] | undefined;
-  /** Its jobs, while they wait to be taken. */
+  /** Its jobs, while some of them wait to be taken. */
   made: MadeJobs | undefined;
   readonly opens: Gate[] = [];
 
