@@ -118,8 +118,8 @@ export const configSchema = z.strictObject({
     filterRecordsMax: count(10_000, "Records that one request with a filter looks at."),
   }).prefault({}).describe("The ledger."),
   jobs: z.strictObject({
-    runningMax: count(64, "Jobs that run at once."),
-    perPluginMax: count(16, "Jobs of one plugin that run at once."),
+    runningMax: count(256, "Jobs that run at once."),
+    perPluginMax: count(64, "Jobs of one plugin that run at once."),
     waitingMax: count(1_000_000, "Jobs that may wait."),
     waitingPerActorMax: count(100_000, "Jobs of one caller that may wait."),
     bytesMax: z.int().min(1).max(1_099_511_627_776).default(4_294_967_296)
@@ -136,7 +136,10 @@ export const configSchema = z.strictObject({
     pauseMs: ms(1_000, "How soon jobs that wait for their plugin are looked at again."),
     retentionMs: z.int().min(1).max(31_536_000_000).default(604_800_000)
       .describe("Jobs that ended are kept this long."),
-    keptMax: count(1_000_000, "Jobs that ended and are kept; the oldest go first."),
+    keptMax: count(
+      1_000_000,
+      "Jobs that ended and are kept, a pipeline counted as one; the oldest go first.",
+    ),
     eventsBytesMax: bytes(67_108_864, "Events that are kept of one job; later tokens are not."),
     logBytesMax: bytes(1_048_576, "Log that is kept of one job; later lines are not."),
     schedulesMax: count(10_000, "Schedules at once."),

@@ -59,7 +59,9 @@ const jobCall = {
   concurrency: z.strictObject({
     key: printable(128),
     max: z.int().min(1).max(1_024).default(1),
-  }).nullable().default(null).describe("At most `max` jobs of this action with this key run at once"),
+  }).nullable().default(null).describe(
+    "At most `max` jobs of this action with this key, by the same caller, run at once",
+  ),
 };
 
 /** The body of `POST /v1/jobs`. */

@@ -208,6 +208,7 @@ class JobsEngine implements JobsParts {
       // A claim may have ended jobs, whose plugin is gone, and begun pipelines.
     } while (!hasMore && !queue.budget.isSpent && (queue.hasEnds || queue.hasParents));
     if (hasMore || queue.hasEnds || queue.hasParents) this.#group.poke();
+    this.#teller.writeMarks(this.deps.store.jobs);
     this.#events.write();
   }
 
@@ -290,7 +291,7 @@ function createEvents({ config, store, clock, defer, fatal }: JobsDeps): JobEven
     ...{ light: light.transact, lightTable: light.events, lightLogs: light.logs },
     ...{ eventsBytesMax: config.eventsBytesMax, logBytesMax: config.logBytesMax, tailBytesMax },
     ...{ clock, defer, fatal, hasRoom: () => hasRoom({ store, config }) },
-    isOver: (seq) => isOver(jobs.get(seq)?.state ?? "cancelled"),
+    isOver: (seq) => isOver(jobs.state(seq) ?? "cancelled"),
   });
 }
 

@@ -11,7 +11,7 @@
 import type { Config } from "../../schemas/config.ts";
 import { type JobRetry, jobRetrySchema } from "../../schemas/job.ts";
 import { ProblemError } from "../../schemas/problem.ts";
-import type { CallResult, CallTerms } from "../router/call.ts";
+import type { CallTerms } from "../router/call.ts";
 import type { JobRow } from "../store/job_row.ts";
 import type { Head, JobsTable } from "../store/jobs_table.ts";
 import { Attempt, type AttemptDeps, type AttemptEnd } from "./attempt.ts";
@@ -214,17 +214,13 @@ export class Dispatcher {
         const row = { ...held, progress: attempt.progress, note: attempt.note };
         // What an action returns that was told to stop is what it had by then.
         if (row.cancelRequested) this.deps.queue.cancel(row);
-        else if ("result" in end) this.#complete(row, end.result);
+        else if ("result" in end) this.deps.queue.complete(row, end.result.output, end.result.outputSha256);
         else this.#fail(attempt, row, end.problem);
-      });
+      }, { isOwed: true });
     } catch (error) {
       if (!(error instanceof LeaseLostError)) throw error;
       this.deps.warn(`An outcome of job "${id}" came too late: ${error.message}`);
     }
-  }
-
-  #complete(row: JobRow, { output, outputSha256 }: CallResult): void {
-    this.deps.queue.complete(row, output, outputSha256);
   }
 
   #fail({ hasBegun, policy }: Attempt, row: JobRow, problem: ProblemError): void {

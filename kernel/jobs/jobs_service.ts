@@ -228,12 +228,12 @@ export class JobsService implements Jobs {
   #lostChildren(seq: number): number[] {
     const lost: number[] = [];
     for (let after = "";;) {
-      const children = this.deps.table.children(seq, after, childrenPage);
-      for (const child of children) {
-        after = child.step ?? "";
-        if (isLost(child.state)) lost.push(child.seq);
+      const page = this.deps.table.lostChildren(seq, after, childrenPage);
+      for (const { seq: child, step } of page) {
+        lost.push(child);
+        after = step ?? "";
       }
-      if (children.length < childrenPage) return lost;
+      if (page.length < childrenPage) return lost;
     }
   }
 

@@ -96,7 +96,14 @@ export class Teller {
 
   /** The ledger has the entry. */
   marked(seq: number, entry: Entry): void {
-    if (this.#told.push({ seq, bit: bits[entry] }) === 1) this.deps.defer(() => this.flush());
+    if (this.#told.push({ seq, bit: bits[entry] }) > 1) return;
+    // A turn later than changes of jobs are committed: most marks go along with those.
+    this.deps.defer(() => this.deps.defer(() => this.flush()));
+  }
+
+  /** Writes the marks with the transaction that is open. */
+  writeMarks(table: Pick<JobsTable, "clearUntold">): void {
+    for (const { seq, bit } of this.#told.splice(0)) table.clearUntold(seq, bit);
   }
 
   /** Writes the marks. */

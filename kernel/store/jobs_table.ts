@@ -8,6 +8,7 @@
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { z } from "zod";
+import { type JobState, jobStateSchema } from "../../schemas/job.ts";
 import { createJobRelations, type JobRelations, type KeptRelations } from "./job_relations.ts";
 import { columnNames, type JobRow, type NewJobRow, parseJobRow, rowValues } from "./job_row.ts";
 
@@ -43,6 +44,7 @@ export interface JobsTable extends JobRelations {
    */
   save(row: JobRow, given?: { before?: JobRow; output?: Uint8Array | undefined }): void;
   get(seq: number): JobRow | undefined;
+  state(seq: number): JobState | undefined;
   find(id: string): JobRow | undefined;
   findByKey(actor: string, key: string): JobRow | undefined;
   input(seq: number): Uint8Array<ArrayBuffer> | undefined;
@@ -74,6 +76,7 @@ export interface JobsTable extends JobRelations {
   delete(seq: number): void;
 }
 
+const stateSchema = z.object({ state: jobStateSchema });
 const seqSchema = z.object({ seq: z.int() });
 const headSchema = z.object({
   seq: z.int(),
@@ -158,11 +161,12 @@ function createWrites(
 }
 
 type Reads =
-  | ("get" | "find" | "findByKey" | "input" | "output" | "failed")
+  | ("get" | "state" | "find" | "findByKey" | "input" | "output" | "failed")
   | ("running" | "untold");
 
 function createReads(db: DatabaseSync): Pick<JobsTable, Reads> {
   const select = db.prepare("SELECT * FROM jobs WHERE seq = ?");
+  const selectState = db.prepare("SELECT state FROM jobs WHERE seq = ?");
   const selectId = db.prepare("SELECT * FROM jobs WHERE id = ?");
   const selectKey = db.prepare("SELECT * FROM jobs WHERE actor = ? AND idempotency_key = ?");
   const selectInput = db.prepare("SELECT input AS value FROM job_data WHERE seq = ?");
@@ -182,6 +186,10 @@ function createReads(db: DatabaseSync): Pick<JobsTable, Reads> {
   };
   return {
     get: (seq) => row(select.get(seq)),
+    state(seq) {
+      const raw = selectState.get(seq);
+      return raw === undefined ? undefined : stateSchema.parse(raw).state;
+    },
     find: (id) => row(selectId.get(id)),
     findByKey: (actor, key) => row(selectKey.get(actor, key)),
     input: (seq) => blob(selectInput.get(seq)),

@@ -170,7 +170,7 @@ export const jobsMigrations: readonly string[] = [
     events    TEXT    NOT NULL,
     light_bytes INTEGER NOT NULL,
     PRIMARY KEY (job, first_seq)
-  ) STRICT, WITHOUT ROWID;
+  ) STRICT;
 
   CREATE TABLE job_logs (
     job     INTEGER NOT NULL REFERENCES jobs (seq) ON DELETE CASCADE,
