@@ -30,12 +30,6 @@ const levels: readonly Level[] = [
   { name: "batch1000", title: "batches of 1,000", clients: 1, batch: 1_000, jobs: 4_000, lineMax: 1_000 },
 ];
 const rounds = 3;
-/**
- * After a synced transaction comes at most one that is not, with the marks of what the ledger has. From outside the
- * two look the same, so the floor gets the fewest that can have been synced, and is rather too fast than too slow.
- */
-const syncedShare = 0.5;
-
 /** `noop` tells when it began; `hold` keeps its place. */
 export const benchPlugin: BenchPlugin = {
   id: "bench",
@@ -86,9 +80,9 @@ async function runRound(
   floorFile: string,
 ): Promise<Round> {
   const { jobs } = level;
-  const before = kernel.transactions();
+  const before = await kernel.commits();
   const { seconds, startMs } = await runLevel(kernel, level, numbers);
-  const synced = Math.ceil((kernel.transactions() - before) * syncedShare);
+  const synced = await kernel.commits() - before;
   const floorPerSecond = runJobsFloor(floorFile, { jobs, transactions: synced });
   const jobsPerSecond = jobs / seconds;
   return {

@@ -72,7 +72,7 @@ export async function startKernel(
 export class JobsKernel implements Disposable {
   readonly #db: DatabaseSync;
 
-  constructor(readonly url: string, private readonly token: string, private readonly file: string) {
+  constructor(readonly url: string, private readonly token: string, file: string) {
     this.#db = new DatabaseSync(file, { readOnly: true });
   }
 
@@ -95,9 +95,10 @@ export class JobsKernel implements Disposable {
     await (await this.fetch("/v1/jobs", body)).body?.cancel();
   }
 
-  /** Transactions of `jobs.db` so far: SQLite counts them in its index of the log, see `WalIndexHdr.iChange`. */
-  transactions(): number {
-    return new DataView(Deno.readFileSync(`${this.file}-shm`).buffer).getUint32(8, true);
+  /** Transactions of jobs so far that were synced. */
+  async commits(): Promise<number> {
+    const text = await (await this.fetch("/metrics")).text();
+    return Number(/^airlock_jobs_commits_total (\d+)$/m.exec(text)?.[1] ?? 0);
   }
 
   /** Jobs of an action that have not ended. */

@@ -72,7 +72,7 @@ function createSteps(db: DatabaseSync) {
       0, 0, ?, 1, ?)
   `);
   const insertData = db.prepare("INSERT INTO job_data (seq, input) VALUES (?, ?)");
-  const insertEvents = db.prepare("INSERT INTO job_events VALUES (?, ?, ?, ?)");
+  const insertEvents = db.prepare("INSERT INTO job_events VALUES (?, ?, ?, ?, 0)");
   const claimRow = db.prepare(`
     UPDATE jobs SET state = 'running', wait = NULL, attempt = 1, lease_token = 1, lease_life = ?, started_at_ms = ?
     WHERE seq = ?

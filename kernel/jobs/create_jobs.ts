@@ -47,7 +47,7 @@ export interface JobsDeps {
     describe(plugin: string, action: string): unknown;
   };
   readonly feed: Pick<Feed, "publish">;
-  readonly metrics: Pick<Metrics, "jobEnded" | "jobsNow">;
+  readonly metrics: Pick<Metrics, "jobEnded" | "jobsNow" | "jobsCommitted">;
   readonly traces: JobTraces;
   /** Names this life of the kernel. */
   readonly life: string;
@@ -103,6 +103,8 @@ class JobsEngine implements JobsParts {
   readonly #schedules: Schedules;
   readonly #retryDues: RetryDues;
   readonly #retention: Retention;
+  /** In the transaction that is being committed. */
+  #marks = 0;
   /** What cancels each timer. */
   readonly #timers = new Map<string, () => void>();
 
@@ -208,13 +210,15 @@ class JobsEngine implements JobsParts {
       // A claim may have ended jobs, whose plugin is gone, and begun pipelines.
     } while (!hasMore && !queue.budget.isSpent && (queue.hasEnds || queue.hasParents));
     if (hasMore || queue.hasEnds || queue.hasParents) this.#group.poke();
-    this.#teller.writeMarks(this.deps.store.jobs);
+    this.#marks = this.#teller.writeMarks(this.deps.store.jobs);
     this.#events.write();
   }
 
   #committed(): void {
     this.#events.published();
     const { events, cancelled } = this.#queue.takeChanges();
+    // One that changed nothing is no matter for the disk.
+    if (events.length + this.#marks > 0) this.deps.metrics.jobsCommitted();
     const last = new Map<number, JobRow>();
     for (const { type, row, isNew } of events) {
       this.#publish(type, row);

@@ -101,9 +101,11 @@ export class Teller {
     this.deps.defer(() => this.deps.defer(() => this.flush()));
   }
 
-  /** Writes the marks with the transaction that is open. */
-  writeMarks(table: Pick<JobsTable, "clearUntold">): void {
-    for (const { seq, bit } of this.#told.splice(0)) table.clearUntold(seq, bit);
+  /** Writes the marks with the transaction that is open. Returns how many. */
+  writeMarks(table: Pick<JobsTable, "clearUntold">): number {
+    const told = this.#told.splice(0);
+    for (const { seq, bit } of told) table.clearUntold(seq, bit);
+    return told.length;
   }
 
   /** Writes the marks. */

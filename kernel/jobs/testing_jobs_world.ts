@@ -296,6 +296,7 @@ export class JobsWorld implements Disposable {
       metrics: {
         jobEnded: ({ state }) => void this.ended.push(state),
         jobsNow: (now) => void (this.now = now),
+        jobsCommitted() {},
       },
       traces,
       life: `life${life}`,

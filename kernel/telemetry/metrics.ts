@@ -40,6 +40,8 @@ export interface Metrics {
   pluginQuarantined(plugin: string): void;
   /** A job, of an action or (without one) a pipeline, has ended. */
   jobEnded(job: { plugin: string | null; state: "completed" | "failed" | "cancelled" }): void;
+  /** Changes of jobs are on disk, with one sync. */
+  jobsCommitted(): void;
   jobsNow(jobs: { waiting: number; running: number }): void;
   /** A batch of entries that is on disk. */
   ledgerCommitted(batch: { entries: number; durationMs: number }): void;
@@ -107,6 +109,7 @@ export function createMetrics(): Metrics {
     pluginQuarantined: (plugin) => families.quarantines.labels(calls.plugin(plugin)).inc(),
     jobEnded: ({ plugin, state }) =>
       families.jobsEnded.labels(plugin === null ? "" : calls.plugin(plugin), state).inc(),
+    jobsCommitted: () => families.jobsCommits.labels().inc(),
     jobsNow({ waiting, running }) {
       families.jobs.labels("waiting").set(waiting);
       families.jobs.labels("running").set(running);
@@ -193,16 +196,7 @@ function createFamilies(exposition: Exposition) {
       help: "Plugins given up after too many failures.",
       labelNames: ["plugin"],
     }),
-    jobsEnded: exposition.counter({
-      name: "airlock_jobs_ended_total",
-      help: "Jobs that ended, by their state; those of no plugin are pipelines.",
-      labelNames: ["plugin", "state"],
-    }),
-    jobs: exposition.gauge({
-      name: "airlock_jobs",
-      help: "Jobs that wait, and jobs that run, without pipelines.",
-      labelNames: ["state"],
-    }),
+    ...createJobFamilies(exposition),
     ledgerEntries: exposition.counter({
       name: "airlock_ledger_entries_total",
       help: "Ledger entries on disk since the start.",
@@ -216,6 +210,25 @@ function createFamilies(exposition: Exposition) {
       name: "airlock_ledger_commit_duration_seconds",
       help: "From the first write of a batch of ledger entries to its acknowledgement.",
       buckets: commitSecondsBuckets,
+    }),
+  };
+}
+
+function createJobFamilies(exposition: Exposition) {
+  return {
+    jobsEnded: exposition.counter({
+      name: "airlock_jobs_ended_total",
+      help: "Jobs that ended, by their state; those of no plugin are pipelines.",
+      labelNames: ["plugin", "state"],
+    }),
+    jobsCommits: exposition.counter({
+      name: "airlock_jobs_commits_total",
+      help: "Transactions with changes of jobs that were synced.",
+    }),
+    jobs: exposition.gauge({
+      name: "airlock_jobs",
+      help: "Jobs that wait, and jobs that run, without pipelines.",
+      labelNames: ["state"],
     }),
   };
 }

@@ -84,10 +84,12 @@ Deno.test("Metrics counts jobs that ended, and shows those that wait and run", (
   metrics.jobEnded({ plugin: null, state: "failed" });
   metrics.jobEnded({ plugin: "unknown", state: "cancelled" });
   metrics.jobsNow({ waiting: 3, running: 2 });
+  metrics.jobsCommitted();
   const found = samples(metrics);
   assert.equal(found.get('airlock_jobs_ended_total{plugin="hello",state="completed"}'), 1);
   assert.equal(found.get('airlock_jobs_ended_total{plugin="",state="failed"}'), 1);
   assert.equal(found.get('airlock_jobs_ended_total{plugin="other",state="cancelled"}'), 1);
   assert.equal(found.get('airlock_jobs{state="waiting"}'), 3);
   assert.equal(found.get('airlock_jobs{state="running"}'), 2);
+  assert.equal(found.get("airlock_jobs_commits_total"), 1);
 });
