@@ -13,6 +13,7 @@ import { createJobEventsTable, type JobEventsTable } from "./job_events_table.ts
 import { createJobLogsTable, type JobLogsTable } from "./job_logs_table.ts";
 import { createJobsList, type JobsFilter, type JobsPage } from "./jobs_list.ts";
 import { createJobsTable, type JobsTable } from "./jobs_table.ts";
+import { KeptRows } from "./kept_rows.ts";
 import { jobsMigrations } from "./migrations.ts";
 import { createSchedulesTable, type SchedulesTable } from "./schedules_table.ts";
 
@@ -57,9 +58,10 @@ export function openJobsStore({ file }: { file: string }): JobsStore {
       held = undefined;
     }
   };
+  const rows = new KeptRows();
   const selectNewest = full.prepare("SELECT max(id) AS id FROM jobs");
   return {
-    jobs: createJobsTable(full),
+    jobs: createJobsTable(full, rows),
     ended: createEndedJobs(full),
     schedules: createSchedulesTable(full),
     events: createJobEventsTable(full),
@@ -67,7 +69,7 @@ export function openJobsStore({ file }: { file: string }): JobsStore {
     transact: measured(createTransact(full)),
     light: {
       transact: measured(createTransact(light)),
-      jobs: createJobsTable(light),
+      jobs: createJobsTable(light, rows),
       events: createJobEventsTable(light),
       logs: createJobLogsTable(light),
     },

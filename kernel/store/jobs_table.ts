@@ -11,6 +11,7 @@ import { z } from "zod";
 import { type JobState, jobStateSchema } from "../../schemas/job.ts";
 import { createJobRelations, type JobRelations, type KeptRelations } from "./job_relations.ts";
 import { columnNames, type JobRow, type NewJobRow, parseJobRow, rowValues } from "./job_row.ts";
+import { KeptRows } from "./kept_rows.ts";
 
 /** What the claim must know of the job that is next. */
 export interface Head {
@@ -108,11 +109,12 @@ const indexed = new Set<string>([
 const indexedAt = new Set(writable.keys().filter((at) => indexed.has(writable[at] ?? "")));
 const changingAt = writable.keys().filter((at) => !fixed.has(writable[at] ?? "")).toArray();
 
-export function createJobsTable(db: DatabaseSync): JobsTable {
+/** `rows`: of the file, for all its connections. */
+export function createJobsTable(db: DatabaseSync, rows = new KeptRows()): JobsTable {
   const { inserted, deleted, ...relations } = createJobRelations(db);
   return {
-    ...createWrites(db, { inserted, deleted }),
-    ...createReads(db),
+    ...createWrites(db, rows, { inserted, deleted }),
+    ...createReads(db, rows),
     ...createQueues(db),
     ...relations,
   };
@@ -120,6 +122,7 @@ export function createJobsTable(db: DatabaseSync): JobsTable {
 
 function createWrites(
   db: DatabaseSync,
+  rows: KeptRows,
   kept: KeptRelations,
 ): Pick<JobsTable, "insert" | "save" | "setDue" | "clearUntold" | "delete"> {
   const insertRow = db.prepare(
@@ -142,7 +145,7 @@ function createWrites(
       const seq = Number(insertRow.run(...rowValues(row)).lastInsertRowid);
       insertData.run(seq, input);
       kept.inserted(seq);
-      return { seq, ...row };
+      return rows.put({ seq, ...row });
     },
     save(row, { before, output } = {}) {
       const values = rowValues(row);
@@ -150,11 +153,19 @@ function createWrites(
       const at = changingAt.filter((each) => !indexedAt.has(each) || values[each] !== old[each]);
       updateOf(at).run(...at.map((each) => values[each] ?? null), row.seq);
       if (output !== undefined) updateOutput.run(output, row.seq);
+      rows.put(row);
     },
-    clearUntold: (seq, bit) => void clear.run(bit, seq),
-    setDue: (seq, dueAtMs) => void updateDue.run(dueAtMs, seq),
+    clearUntold(seq, bit) {
+      clear.run(bit, seq);
+      rows.change(seq, ({ untold }) => ({ untold: untold & ~bit }));
+    },
+    setDue(seq, dueAtMs) {
+      updateDue.run(dueAtMs, seq);
+      rows.change(seq, () => ({ dueAtMs }));
+    },
     delete(seq) {
       remove.run(seq);
+      rows.forget(seq);
       kept.deleted(seq);
     },
   };
@@ -164,7 +175,7 @@ type Reads =
   | ("get" | "state" | "find" | "findByKey" | "input" | "output" | "failed")
   | ("running" | "untold");
 
-function createReads(db: DatabaseSync): Pick<JobsTable, Reads> {
+function createReads(db: DatabaseSync, rows: KeptRows): Pick<JobsTable, Reads> {
   const select = db.prepare("SELECT * FROM jobs WHERE seq = ?");
   const selectState = db.prepare("SELECT state FROM jobs WHERE seq = ?");
   const selectId = db.prepare("SELECT * FROM jobs WHERE id = ?");
@@ -185,8 +196,15 @@ function createReads(db: DatabaseSync): Pick<JobsTable, Reads> {
     return value === null ? undefined : new Uint8Array(value);
   };
   return {
-    get: (seq) => row(select.get(seq)),
+    get(seq) {
+      const known = rows.get(seq);
+      if (known !== undefined) return known;
+      const read = row(select.get(seq));
+      return read && rows.put(read);
+    },
     state(seq) {
+      const known = rows.get(seq);
+      if (known !== undefined) return known.state;
       const raw = selectState.get(seq);
       return raw === undefined ? undefined : stateSchema.parse(raw).state;
     },
