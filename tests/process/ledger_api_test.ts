@@ -120,6 +120,51 @@ const writes: readonly Write[] = [
   order("reset", "plugin.reset"),
   order("stop", "plugin.stopped"),
   call("run", 409, "call.refused"),
+  // While it is stopped they wait.
+  {
+    operation: "POST /v1/jobs",
+    body: { plugin: "acting", action: "run" },
+    status: 202,
+    entry: "job.enqueued",
+  },
+  {
+    operation: "POST /v1/jobs",
+    body: { plugin: "none", action: "x" },
+    status: 404,
+    entry: "request.refused",
+  },
+  {
+    operation: "POST /v1/jobs/{id}/cancel",
+    path: "/v1/jobs/JOB/cancel",
+    status: 200,
+    entry: "job.cancelled",
+  },
+  { operation: "POST /v1/jobs/{id}/retry", path: "/v1/jobs/JOB/retry", status: 200, entry: "job.ordered" },
+  {
+    operation: "POST /v1/jobs/{id}/retry",
+    path: "/v1/jobs/JOB/retry",
+    status: 409,
+    entry: "request.refused",
+  },
+  { operation: "POST /v1/jobs/redrive", body: {}, status: 200, entry: null },
+  {
+    operation: "POST /v1/pipelines",
+    body: { steps: [{ id: "a", plugin: "acting", action: "run" }] },
+    status: 202,
+    entry: "job.enqueued",
+  },
+  {
+    operation: "POST /v1/schedules",
+    body: { name: "yearly", plugin: "acting", action: "run", cron: "0 0 1 1 *" },
+    status: 201,
+    entry: "schedule.created",
+  },
+  {
+    operation: "DELETE /v1/schedules/{id}",
+    path: "/v1/schedules/MADE",
+    status: 200,
+    entry: "schedule.deleted",
+  },
   order("disable", "plugin.disabled"),
   order("disable", "plugin.ordered"),
   order("enable", "plugin.enabled"),
@@ -179,7 +224,11 @@ Deno.test("every write that the OpenAPI document has answers with a checkpoint t
     const size = await readSize(airlock);
     const keys = await readKeys(airlock);
     const accepted = await findEntry(airlock, "call.accepted", 0);
-    const target = (path ?? pattern).replace("TOKEN", viewer.id).replace("ACCEPTED", String(accepted));
+    const named = async (type: string, member: string) =>
+      String((await airlock.records()).findLast((record) => record.type === type)?.data[member]);
+    const target = (path ?? pattern).replace("TOKEN", viewer.id).replace("ACCEPTED", String(accepted))
+      .replace("JOB", await named("job.enqueued", "job"))
+      .replace("MADE", await named("schedule.created", "schedule"));
     const response = await airlock.fetch(method, target, body, {
       ...headers,
       ...(role === "viewer" ? { authorization: `Bearer ${viewer.token}` } : {}),
