@@ -75,15 +75,26 @@ export function hashOf<T extends { readonly idempotencyKey: string | null }>(
   return request.idempotencyKey === null ? new Uint8Array() : requestSha256(schema, { ...request });
 }
 
+/** Of all jobs of one request together. */
+const dependenciesMax = 4_096;
+
 /** Throws ProblemError QUEUE_FULL, JOB_NOT_FOUND, CONFLICT or INPUT_INVALID, before anything is written. */
 export function acceptJobs(asked: readonly Asked[], deps: AcceptDeps): Accepted[] {
   const nowMs = deps.nowMs();
   const keys = new Set<string>();
+  const edges = asked.reduce((sum, { dependsOn }) => sum + dependsOn.length, 0);
+  if (edges > dependenciesMax) {
+    const state = `they name ${edges} jobs to depend on, and ${dependenciesMax} are the most for one request`;
+    throw new ProblemError("INPUT_INVALID", `Cannot accept ${asked.length} jobs: ${state}`);
+  }
+  // Many of a batch depend on the same.
+  const named = new Map<string, JobRow | undefined>();
+  const find = (id: string) => named.getOrInsertComputed(id, () => deps.table.find(id));
   const plans = asked.map((one, at) => {
     const { idempotencyKey: key } = one.job;
     if (key !== null && keys.has(key)) throw conflict(key, `job ${at} of the request has it too`);
     if (key !== null) keys.add(key);
-    return planOf(one, nowMs, deps);
+    return planOf(one, nowMs, deps, find);
   });
   checkRoom(plans.flatMap((plan) => "repeated" in plan ? [] : [plan.job.actor]), deps);
   return plans.map((plan, at) => {
@@ -113,7 +124,12 @@ function checkRoom(actors: readonly string[], deps: AcceptDeps): void {
   }
 }
 
-function planOf(asked: Asked, nowMs: number, { table }: AcceptDeps): Planned {
+function planOf(
+  asked: Asked,
+  nowMs: number,
+  { table }: AcceptDeps,
+  find: (id: string) => JobRow | undefined,
+): Planned {
   const { job, input } = asked;
   const { idempotencyKey: key, actor } = job;
   const before = key === null ? undefined : table.findByKey(actor, key);
@@ -124,7 +140,7 @@ function planOf(asked: Asked, nowMs: number, { table }: AcceptDeps): Planned {
     return { repeated: before };
   }
   const dependsOn = [...new Set(asked.dependsOn)].map((id) => {
-    const row = table.find(id);
+    const row = find(id);
     // Another's job is none: else whoever may enqueue could find out which there are.
     if (row !== undefined && row.actor === actor) return row;
     throw new ProblemError("JOB_NOT_FOUND", `Cannot depend on job "${id}": there is none`);

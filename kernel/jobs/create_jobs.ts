@@ -82,6 +82,8 @@ const lookMsMax = 60_000;
 const sweepIntervalMs = 60_000;
 const sweepIntervalMsMin = 500;
 const changesMax = 100_000;
+/** Of `jobs.bytesMax`: up to here tokens are kept, and above it no jobs are accepted. */
+const eventsReserve = 1.25;
 const tailBytesMax = 33_554_432;
 
 /** Resolves when what the last life left is settled, and in the ledger. */
@@ -294,7 +296,8 @@ function createEvents({ config, store, clock, defer, fatal }: JobsDeps): JobEven
     ...{ table: store.events, logs: store.logs },
     ...{ light: light.transact, lightTable: light.events, lightLogs: light.logs },
     ...{ eventsBytesMax: config.eventsBytesMax, logBytesMax: config.logBytesMax, tailBytesMax },
-    ...{ clock, defer, fatal, hasRoom: () => hasRoom({ store, config }) },
+    // What was accepted has a reserve: who fills the file with jobs does not end those of others.
+    ...{ clock, defer, fatal, hasRoom: () => store.bytes() <= config.bytesMax * eventsReserve },
     isOver: (seq) => isOver(jobs.state(seq) ?? "cancelled"),
   });
 }

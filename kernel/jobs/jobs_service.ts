@@ -26,7 +26,7 @@ import { acceptJobs, type Asked, askedOf, hashOf } from "./accept_jobs.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 import type { JobEvents } from "./job_events.ts";
 import { mayRead, viewJob, withoutContents } from "./job_view.ts";
-import type { Jobs, JobsQuery, Reader, Recorded } from "./jobs.ts";
+import type { Jobs, JobsQuery, Reader, Recorded, SchedulesPage, ShownJob } from "./jobs.ts";
 import { compilePlan } from "./pipeline/compile_plan.ts";
 import { planSha256 } from "./pipeline/plan_hash.ts";
 import { storedPlan } from "./pipelines.ts";
@@ -64,6 +64,9 @@ export class JobsService implements Jobs {
   /** Who waits for the end of a job. */
   readonly #waiting = new Map<number, PromiseWithResolvers<void>>();
 
+  /** Jobs that somebody is redriving. */
+  readonly #ordered = new Set<number>();
+
   constructor(private readonly deps: JobsServiceDeps) {}
 
   /** The job has ended, and its entry is on its way. */
@@ -75,16 +78,16 @@ export class JobsService implements Jobs {
     this.#told(seq).then(done, done);
   }
 
-  async enqueue(requests: readonly JobRequest[], actor: string): Promise<Recorded<JobView[]>> {
+  async enqueue(requests: readonly JobRequest[], actor: string): Promise<Recorded<ShownJob[]>> {
     for (const { plugin, action } of requests) this.deps.router.describe(plugin, action);
     return await this.#accept(requests.map((request) => askedOf(request, actor)));
   }
 
-  async enqueuePipeline(request: PipelineRequest, actor: string): Promise<Recorded<JobView>> {
+  async enqueuePipeline(request: PipelineRequest, actor: string): Promise<Recorded<ShownJob>> {
     const { nodes } = compilePlan(request, { depthMax: this.deps.config.pipelineDepthMax });
     for (const { plugin, action } of nodes) this.deps.router.describe(plugin, action);
     const { idempotencyKey, priority, runAt, delayMs, ttlMs } = request;
-    const { value: [view], checkpoint } = await this.#accept([{
+    const { value: [shown], checkpoint } = await this.#accept([{
       job: {
         ...{ kind: "pipeline", plugin: null, action: null, actor, parent: null, step: null, schedule: null },
         ...{ idempotencyKey, priority, deadlineMs: null, retry: null },
@@ -95,11 +98,11 @@ export class JobsService implements Jobs {
       dependsOn: [],
       ...{ runAt, delayMs, ttlMs },
     }]);
-    if (view === undefined) throw new TypeError("Cannot accept a pipeline: nothing was inserted");
-    return { value: view, checkpoint };
+    if (shown === undefined) throw new TypeError("Cannot accept a pipeline: nothing was inserted");
+    return { value: shown, checkpoint };
   }
 
-  async get(id: string, reader: Reader): Promise<JobView> {
+  async get(id: string, reader: Reader): Promise<ShownJob> {
     const { seq } = this.#find(id);
     await this.#told(seq);
     return this.#view(this.#find(id), reader);
@@ -111,7 +114,7 @@ export class JobsService implements Jobs {
     return { items: rows.map((row) => this.#shown(row, reader)), next };
   }
 
-  async cancel(id: string, actor: string, reader: Reader): Promise<Recorded<JobView>> {
+  async cancel(id: string, actor: string, reader: Reader): Promise<Recorded<ShownJob>> {
     const { queue, group, config, clock } = this.deps;
     const { seq, state } = this.#mayChange(id, reader);
     if (!isOver(state)) {
@@ -129,21 +132,29 @@ export class JobsService implements Jobs {
     return { value: this.#view(this.#find(id), reader), checkpoint: this.deps.ledger.checkpointBase64() };
   }
 
-  async retry(id: string, actor: string, reader: Reader): Promise<Recorded<JobView>> {
-    const row = this.#mayChange(id, reader);
-    checkRedrivable(row);
-    await this.#settleEnds([row.seq]);
-    const { checkpoint } = await this.#order(row, "retry", actor);
-    await this.#redrive([row.seq]);
-    return { value: this.#view(this.#find(id), reader), checkpoint };
+  async retry(id: string, actor: string, reader: Reader): Promise<Recorded<ShownJob>> {
+    const { seq } = this.#mayChange(id, reader);
+    checkRedrivable(this.#find(id));
+    if (this.#ordered.has(seq)) {
+      throw new ProblemError("CONFLICT", `Cannot try job "${id}" again: somebody else is about to`);
+    }
+    return await this.#ordering([seq], async () => {
+      await this.#settleEnds([seq]);
+      const { checkpoint } = await this.#order(this.#find(id), "retry", actor);
+      await this.#redrive([seq]);
+      return { value: this.#view(this.#find(id), reader), checkpoint };
+    });
   }
 
   async redrive({ limit, ...filter }: Redrive, actor: string): Promise<Recorded<{ jobs: string[] }>> {
-    const rows = this.deps.table.failed(filter, limit);
-    await this.#settleEnds(rows.map(({ seq }) => seq));
-    await Promise.all(rows.map((row) => this.#order(row, "retry", actor)));
-    const jobs = await this.#redrive(rows.map(({ seq }) => seq));
-    return { value: { jobs }, checkpoint: this.deps.ledger.checkpointBase64() };
+    const rows = this.deps.table.failed(filter, limit).filter(({ seq }) => !this.#ordered.has(seq));
+    const seqs = rows.map(({ seq }) => seq);
+    return await this.#ordering(seqs, async () => {
+      await this.#settleEnds(seqs);
+      await Promise.all(rows.map((row) => this.#order(row, "retry", actor)));
+      const jobs = await this.#redrive(seqs);
+      return { value: { jobs }, checkpoint: this.deps.ledger.checkpointBase64() };
+    });
   }
 
   watch(id: string, after: number, reader: Reader): EventCursor {
@@ -165,15 +176,15 @@ export class JobsService implements Jobs {
     return await this.deps.schedules.create(request, actor);
   }
 
-  listSchedules(): ScheduleView[] {
-    return this.deps.schedules.list();
+  listSchedules(page: { after?: string | undefined; limit: number }, reader: Reader): SchedulesPage {
+    return this.deps.schedules.list(page, reader);
   }
 
   async deleteSchedule(id: string, actor: string): Promise<Recorded<null>> {
     return await this.deps.schedules.delete(id, actor);
   }
 
-  async #accept(asked: readonly Asked[]): Promise<Recorded<JobView[]>> {
+  async #accept(asked: readonly Asked[]): Promise<Recorded<ShownJob[]>> {
     const { config, store, group, teller, ledger, table } = this.deps;
     const deps = { ...this.deps, ...config, bytes: () => store.bytes() };
     const accepted = await group.run(() => acceptJobs(asked, deps));
@@ -184,7 +195,9 @@ export class JobsService implements Jobs {
     // A key is its caller's own, and so is what came of it. Of many at once the outputs could fill the memory.
     const isAlone = accepted.length === 1;
     const value = accepted.map(({ row, isRepeated }) =>
-      isRepeated && isAlone ? this.#view(row, { actor: row.actor, readsAll: false }) : viewJob(row, table)
+      isRepeated && isAlone
+        ? this.#view(row, { actor: row.actor, readsAll: false })
+        : { view: viewJob(row, table), outputJson: null }
     );
     return { value, checkpoint: ledger.checkpointBase64() };
   }
@@ -194,17 +207,46 @@ export class JobsService implements Jobs {
     return await this.deps.ledger.append({ type: "job.ordered", actor, plugin, data: { job: row.id, verb } });
   }
 
+  /**
+   * Nobody else redrives these meanwhile: an order that came after the end which another one led to would say of that
+   * end that it was before.
+   */
+  async #ordering<T>(seqs: readonly number[], work: () => Promise<T>): Promise<T> {
+    for (const seq of seqs) this.#ordered.add(seq);
+    try {
+      return await work();
+    } finally {
+      for (const seq of seqs) this.#ordered.delete(seq);
+    }
+  }
+
   /** The entries of their ends, and of what is below them, are in the ledger, and the rows say so, on disk. */
   async #settleEnds(seqs: readonly number[]): Promise<void> {
-    const { table, group, teller } = this.deps;
-    const lost = seqs.flatMap((seq) => [seq, ...this.#lostChildren(seq)])
-      .map((seq) => ({ seq, endedAtMs: table.get(seq)?.endedAtMs }));
-    await Promise.all(lost.map(({ seq }) => this.#told(seq)));
+    const { table } = this.deps;
+    const rows = seqs.flatMap((seq) => table.get(seq) ?? []);
+    await this.#settle(rows);
+    for (const { seq, kind } of rows) {
+      if (kind !== "pipeline") continue;
+      for (let after = "";;) {
+        const page = table.lostChildren(seq, after, childrenPage);
+        // A transaction for each page, so that others have their turn.
+        await this.#settle(page);
+        after = page.at(-1)?.step ?? after;
+        if (page.length < childrenPage) break;
+      }
+    }
+  }
+
+  async #settle(rows: readonly JobRow[]): Promise<void> {
+    const { table, queue, group, teller } = this.deps;
+    const owed = rows.filter(({ untold }) => (untold & untoldEnded) !== 0);
+    await Promise.all(owed.map(({ seq }) => this.#told(seq)));
     // A mark that comes late would say of the next end that it was told.
     teller.flush();
     await group.run(() => {
-      for (const { seq, endedAtMs } of lost) {
-        // Another may have redriven it meanwhile, and it ended once more: that end is still owed.
+      queue.budget.spend(owed.length);
+      for (const { seq, endedAtMs } of owed) {
+        // It may have ended once more meanwhile: that end is still owed.
         const isSame = table.get(seq)?.endedAtMs === endedAtMs;
         if (isSame && teller.pending(seq, "ended") === undefined) table.clearUntold(seq, untoldEnded);
       }
@@ -223,18 +265,6 @@ export class JobsService implements Jobs {
       }
       return ids;
     });
-  }
-
-  #lostChildren(seq: number): number[] {
-    const lost: number[] = [];
-    for (let after = "";;) {
-      const page = this.deps.table.lostChildren(seq, after, childrenPage);
-      for (const { seq: child, step } of page) {
-        lost.push(child);
-        after = step ?? "";
-      }
-      if (page.length < childrenPage) return lost;
-    }
   }
 
   /** Resolves when the entry of its end, if there is one, is in the ledger. */
@@ -263,11 +293,11 @@ export class JobsService implements Jobs {
   }
 
   /** With its output. */
-  #view(row: JobRow, reader: Reader): JobView {
+  #view(row: JobRow, reader: Reader): ShownJob {
     const view = this.#shown(row, reader);
-    if (row.state !== "completed" || !mayRead(row, reader)) return view;
-    const output = this.deps.table.output(row.seq);
-    return output === undefined ? view : { ...view, output: JSON.parse(decoder.decode(output)) };
+    const isShown = row.state === "completed" && mayRead(row, reader);
+    const output = isShown ? this.deps.table.output(row.seq) : undefined;
+    return { view, outputJson: output === undefined ? null : decoder.decode(output) };
   }
 
   #shown(row: JobRow, reader: Reader): JobView {

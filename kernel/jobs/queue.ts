@@ -105,6 +105,7 @@ export class Queue {
     const wait = this.#firstWait(job.dueAtMs, dependsOn.some(({ state }) => state !== "completed"));
     const row = table.insert(newRow(job, wait, this.deps.nowMs()), input);
     for (const { seq } of dependsOn) table.depend(row.seq, seq);
+    this.budget.spend(dependsOn.length);
     this.budget.spend();
     this.deps.waiting.entered(row.actor);
     this.#enter(row);
