@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { jobRequestSchema } from "../../schemas/job.ts";
 import { JobsWorld, operator, owner, ownerReader } from "./testing_jobs_world.ts";
 
 const other = { actor: "token:other", readsAll: false };
@@ -302,4 +303,13 @@ Deno.test("Teller: what the ledger does not take is not acknowledged, and is sti
   await world.crash();
   const [job] = world.service.list({ limit: 9 }, operator).items;
   assert.deepEqual(world.ledger.of(job!.id), ["enqueued"]);
+});
+
+Deno.test("JobsService.enqueue() bounds what the jobs of one request depend on, all together", async () => {
+  using world = await JobsWorld.open();
+  const { id } = await world.enqueue();
+  const dependsOn = [id];
+  const request = jobRequestSchema.parse({ plugin: "p", action: "a", dependsOn });
+  const many = Array.from({ length: 4_097 }, () => request);
+  await assert.rejects(world.finish(world.service.enqueue(many, owner)), { code: "INPUT_INVALID" });
 });
