@@ -5,12 +5,16 @@
  * away, or with the cell. While the cell is suspended nothing can be asked of it, so a call whose deadline passes or
  * whose caller goes away ends here and now. The cell still has it, and is stale: it must not be used again.
  *
+ * A caller may have less patience than the plugin has time. Then the call has a soft deadline: its caller is answered,
+ * but the call stays here until its action ends or its own deadline ends the cell, which no caller brings forward.
+ *
  * @module
  */
 import { type CallJob, type FromCell, type ToCell, tokenOverheadChars } from "../schemas/cell_protocol.ts";
 import { isJson } from "../schemas/is_json.ts";
 import { type ProblemCode, ProblemError } from "../schemas/problem.ts";
 import type { ReportedCalls } from "./calls_report.ts";
+import { type Clock, systemClock } from "./clock.ts";
 import { Deadlines } from "./deadlines.ts";
 
 /** Receives what a call sends before its result. */
@@ -24,12 +28,25 @@ export interface CallSink {
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
+/** An end to the caller's wait that is none of the cell. */
+export interface SoftDeadline {
+  readonly wallMs: number;
+  /**
+   * The action did not end within the grace: its caller is about to be answered without it. `ended` resolves when
+   * the cell is rid of it, and never rejects.
+   */
+  onLeft(ended: Promise<void>): void;
+}
+
 export interface CellCall {
   readonly action: string;
   readonly request: string;
   /** UTF-8 of exactly one JSON value. */
   readonly input: Uint8Array;
+  /** At its end the action is told, and the cell ended where that does not help. */
   readonly wallMs: number;
+  /** Ends the call with a LIMIT_WALL whose `cause` is CANCELLED: it says nothing of the plugin. */
+  readonly soft?: SoftDeadline;
   readonly signal: AbortSignal;
   readonly sink?: CallSink;
   readonly job?: CallJob;
@@ -58,6 +75,10 @@ interface PendingCall {
   readonly answer: PromiseWithResolvers<Uint8Array<ArrayBuffer>>;
   /** What it ends with, whatever the cell still says of it: its time was up. */
   failure: ProblemError | undefined;
+  /** Its hard deadline has passed: what its cell will be ended for. */
+  overdue: ProblemError | undefined;
+  /** Its caller was answered without its action; resolves when that has ended. */
+  left: PromiseWithResolvers<void> | undefined;
   /** Its caller went away, and its deadline is the end of the grace that it has left. */
   isCancelled: boolean;
   /** The reader of its tokens went away. */
@@ -74,7 +95,8 @@ const bytesPerChar = 3;
 
 export class PendingCalls implements ReportedCalls, Disposable {
   readonly #calls = new Map<number, PendingCall>();
-  readonly #deadlines = new Deadlines((id) => this.#overdue(id));
+  readonly #deadlines: Deadlines;
+  readonly #softDeadlines: Deadlines;
   readonly #decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   #lastId = 0;
   #newest = 0;
@@ -82,7 +104,10 @@ export class PendingCalls implements ReportedCalls, Disposable {
   #isSuspended = false;
   #isStale = false;
 
-  constructor(private readonly options: PendingCallsOptions) {}
+  constructor(private readonly options: PendingCallsOptions, clock: Clock = systemClock) {
+    this.#deadlines = new Deadlines((id) => this.#overdue(id), clock);
+    this.#softDeadlines = new Deadlines((id) => this.#softlyOverdue(id), clock);
+  }
 
   get count(): number {
     return this.#calls.size;
@@ -121,6 +146,8 @@ export class PendingCalls implements ReportedCalls, Disposable {
       call,
       answer,
       failure: undefined,
+      overdue: undefined,
+      left: undefined,
       isCancelled: false,
       isUnread: false,
       windowChars: 0,
@@ -130,6 +157,7 @@ export class PendingCalls implements ReportedCalls, Disposable {
     this.#calls.set(id, pending);
     this.#newest = id;
     this.#deadlines.set(id, call.wallMs);
+    if (call.soft !== undefined) this.#softDeadlines.set(id, call.soft.wallMs);
     if (signal.aborted) this.#abandon(id, pending);
     else {
       pending.onAbort = () => this.#abandon(id, pending);
@@ -150,15 +178,18 @@ export class PendingCalls implements ReportedCalls, Disposable {
       case "error":
         return this.#settle(message.id, this.#answerProblem(pending, message));
       case "token":
+        if (pending.left !== undefined) return;
         return this.#token(message.id, pending, body);
       case "progress":
+        if (pending.left !== undefined) return;
         return pending.call.sink?.progress({ fraction: message.fraction, note: message.note });
     }
   }
 
   /** Who is told what a call logs; nobody where the plugin names one that is not under way. */
   sinkOf(id: number | undefined): CallSink | undefined {
-    return id === undefined ? undefined : this.#calls.get(id)?.call.sink;
+    const pending = id === undefined ? undefined : this.#calls.get(id);
+    return pending?.left === undefined ? pending?.call.sink : undefined;
   }
 
   /** Resolves when none is under way. */
@@ -177,6 +208,10 @@ export class PendingCalls implements ReportedCalls, Disposable {
 
   resume(): void {
     this.#isSuspended = false;
+    // Who was left meanwhile could not be told.
+    for (const [id, { left }] of this.#calls) {
+      if (left !== undefined) this.options.send({ type: "cancel", id });
+    }
   }
 
   /** The cell has ended: so has every call. */
@@ -190,22 +225,48 @@ export class PendingCalls implements ReportedCalls, Disposable {
 
   [Symbol.dispose](): void {
     this.#deadlines[Symbol.dispose]();
+    this.#softDeadlines[Symbol.dispose]();
   }
 
   #overdue(id: number): void {
     const pending = this.#calls.get(id);
     if (pending === undefined) return;
-    const { call, failure, isCancelled } = pending;
-    pending.failure ??= isCancelled ? this.#cancelled(call) : this.#tooLong(call);
+    const { call, isCancelled } = pending;
+    const hadGrace = pending.overdue !== undefined || isCancelled;
+    pending.overdue ??= isCancelled ? this.#cancelled(call) : this.#tooLong(call);
+    // What ends by its own time, or by its caller's leaving, is answered with its cell.
+    if (pending.failure === undefined) this.#softDeadlines.delete(id);
+    pending.failure ??= pending.overdue;
     if (this.#isSuspended) return this.#settleWithout(id, pending.failure);
-    if (failure !== undefined || isCancelled) return this.options.overdue(id, pending.failure);
+    if (hadGrace) return this.options.overdue(id, pending.overdue);
     this.options.send({ type: "cancel", id });
     this.#deadlines.set(id, this.options.abortGraceMs);
   }
 
+  /** Twice at most: when the action is to be told, and when it has had its grace. */
+  #softlyOverdue(id: number): void {
+    const pending = this.#calls.get(id);
+    const soft = pending?.call.soft;
+    if (pending === undefined || soft === undefined) return;
+    const { call, failure } = pending;
+    pending.failure ??= this.#outwaited(call, soft);
+    if (failure !== undefined || this.#isSuspended) return this.#leave(pending, soft, pending.failure);
+    this.options.send({ type: "cancel", id });
+    this.#softDeadlines.set(id, this.options.abortGraceMs);
+  }
+
+  /** Answers the caller; the call stays. */
+  #leave(pending: PendingCall, soft: SoftDeadline, error: ProblemError): void {
+    pending.left = Promise.withResolvers<void>();
+    forgetCaller(pending);
+    soft.onLeft(pending.left.promise);
+    pending.answer.reject(error);
+  }
+
   /** Nobody waits for it any more. */
   #abandon(id: number, pending: PendingCall): void {
-    const { call, failure } = pending;
+    const { call, failure, left } = pending;
+    if (left !== undefined) return;
     if (this.#isSuspended) return this.#settleWithout(id, failure ?? this.#cancelled(call));
     this.options.send({ type: "cancel", id });
     if (failure !== undefined || !call.signal.aborted || call.cancelGraceMs === undefined) return;
@@ -214,6 +275,14 @@ export class PendingCalls implements ReportedCalls, Disposable {
 
   #tooLong({ action, wallMs }: CellCall): ProblemError {
     return this.options.problem("LIMIT_WALL", `action "${action}" took more than ${wallMs} ms`);
+  }
+
+  #outwaited(call: CellCall, { wallMs }: SoftDeadline): ProblemError {
+    const { message } = this.options.problem(
+      "LIMIT_WALL",
+      `action "${call.action}" took more than ${wallMs} ms`,
+    );
+    return new ProblemError("LIMIT_WALL", message, { cause: this.#cancelled(call) });
   }
 
   #cancelled({ action }: CellCall): ProblemError {
@@ -289,9 +358,15 @@ export class PendingCalls implements ReportedCalls, Disposable {
     if (pending === undefined) return;
     this.#calls.delete(id);
     this.#deadlines.delete(id);
-    if (pending.onAbort !== undefined) pending.call.signal.removeEventListener("abort", pending.onAbort);
-    if (answer instanceof ProblemError) pending.answer.reject(answer);
+    this.#softDeadlines.delete(id);
+    forgetCaller(pending);
+    if (pending.left !== undefined) pending.left.resolve();
+    else if (answer instanceof ProblemError) pending.answer.reject(answer);
     else pending.answer.resolve(answer);
     if (this.#calls.size === 0) this.#drained?.resolve();
   }
+}
+
+function forgetCaller({ call, onAbort }: PendingCall): void {
+  if (onAbort !== undefined) call.signal.removeEventListener("abort", onAbort);
 }

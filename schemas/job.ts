@@ -35,12 +35,19 @@ export const jobRetrySchema = z.strictObject({
 });
 export type JobRetry = z.infer<typeof jobRetrySchema>;
 
+const runAtMaxMs = Date.UTC(9999, 11, 31, 23, 59, 59);
+/** With an offset an instant may lie outside the years that it is written and shown with. */
+const runAt = z.iso.datetime({ offset: true }).refine((text) => {
+  const ms = Date.parse(text);
+  return ms >= 0 && ms <= runAtMaxMs;
+}, "must lie from 1970-01-01T00:00:00Z to 9999-12-31T23:59:59Z");
+
 /** What every kind of job may ask. */
 const jobOptions = {
   idempotencyKey: printable(128).nullable().default(null)
     .describe("The same key by the same caller gives the same job, for as long as that is kept"),
   priority: z.int().min(-1_000).max(1_000).default(0).describe("Higher ones go first"),
-  runAt: z.iso.datetime({ offset: true }).nullable().default(null).describe("Not before this instant"),
+  runAt: runAt.nullable().default(null).describe("Not before this instant"),
   delayMs: z.int().min(0).max(yearMs).nullable().default(null).describe("Not before so long from now"),
   ttlMs: z.int().min(1).max(yearMs).nullable().default(null)
     .describe("Fails with `JOB_EXPIRED` when it has not begun by then, counted from now"),
@@ -145,7 +152,7 @@ export type ScheduleRequest = z.infer<typeof scheduleRequestSchema>;
 
 export const scheduleSchema = z.strictObject({
   id: jobIdSchema,
-  name: z.string(),
+  name: z.string().nullable().describe("null but for who made it and for the role `operator`"),
   plugin: pluginIdSchema,
   action: actionNameSchema,
   cron: z.string(),

@@ -105,6 +105,7 @@ export class AirlockClient implements AsyncDisposable {
         if (message.type === "EVENT" && message.id === null) this.#feed.receive(message.payload, chars);
         else this.#exchanges.receive(message, chars);
       },
+      unreadable: (message) => this.#exchanges.receiveUnreadable(message),
       lost: (cause) => this.#exchanges.lost(cause),
       failed: (cause) => {
         this.#readiness.failed(cause);

@@ -75,10 +75,11 @@ export function createApp(
     ...{ perCallerMax: 4, max: 32, retryAfterMs: 1_000 },
     ...{ waitingMax: 1_024, waitMs: 30_000 },
   };
-  registerJobs(app, kernel, new ReadSlots({ action: "read jobs", ...bounds }));
+  const jobReads = new ReadSlots({ action: "read jobs", ...bounds });
+  registerJobs(app, kernel, jobReads);
   registerJobEvents(app, kernel, readers);
   registerPipelines(app, kernel);
-  registerSchedules(app, kernel);
+  registerSchedules(app, kernel, jobReads);
   registerEvents(app, kernel, readers);
   registerWs(app, kernel, { readers, connections });
   const reads = new ReadSlots({ action: "read the ledger", ...bounds });

@@ -235,11 +235,54 @@ Deno.test("registerJobs() shows a job, its output as JSON", async () => {
   assert.deepEqual(kernel.jobs.asked, [["get", jobIds.ended, { actor: "token:invoker", readsAll: false }]]);
 });
 
-Deno.test("registerJobs() does not fail over an output that a plugin nested too deep", async () => {
+// A plugin chose it: nested deeper than `JSON.stringify` goes, and with a number that is no double.
+Deno.test("registerJobs() shows an output as the very text that is stored", async () => {
   const levels = 100_000;
-  const output: unknown = JSON.parse('{"1":'.repeat(levels) + "1" + "}".repeat(levels));
-  const { get } = create({ get: () => Promise.resolve(jobNamed({ output })) });
-  assert.deepEqual(await codeOf(await get(`/v1/jobs/${jobIds.own}`)), [502, "OUTPUT_INVALID"]);
+  const outputJson = '{"1":'.repeat(levels) + "12345678901234567890" + "}".repeat(levels);
+  const shown = { view: jobNamed({ state: "completed" }), outputJson };
+  const recorded = () => Promise.resolve({ value: shown, checkpoint: checkpointBase64 });
+  const { get, post } = create({
+    ...{ get: () => Promise.resolve(shown), cancel: recorded, retry: recorded },
+    enqueue: () => Promise.resolve({ value: [shown], checkpoint: checkpointBase64 }),
+  });
+  for (
+    const response of [
+      await get(`/v1/jobs/${jobIds.own}`),
+      await post(`/v1/jobs/${jobIds.own}/cancel`),
+      await post(`/v1/jobs/${jobIds.own}/retry`),
+      await post("/v1/jobs", call),
+    ]
+  ) {
+    assert.equal(response.headers.get("content-type"), "application/json");
+    const text = await response.text();
+    assert(text.startsWith('{"id":"') && text.endsWith(`,"output":${outputJson}}`), text.slice(0, 500));
+    const { success } = jobSchema.safeParse(JSON.parse(text));
+    assert(success);
+  }
+});
+
+// Its own instant is written with the years 0000 to 9999; an offset leads out of them.
+Deno.test("registerJobs() refuses to run a job at an instant that cannot be shown", async () => {
+  const { kernel, post } = create();
+  for (
+    const runAt of [
+      "9999-12-31T23:59:59-23:59",
+      "9999-12-31T23:59:59.001Z",
+      "1970-01-01T00:00:00+00:01",
+      "0000-01-01T00:00:00+23:59",
+      "1969-12-31T23:59:59Z",
+    ]
+  ) {
+    const [fault] = await faultsOf(await post("/v1/jobs", { ...call, runAt }));
+    assert.deepEqual([fault?.path, fault?.message], [
+      "/runAt",
+      "must lie from 1970-01-01T00:00:00Z to 9999-12-31T23:59:59Z",
+    ]);
+  }
+  assert.deepEqual(kernel.jobs.asked, []);
+  for (const runAt of ["9999-12-31T23:59:59Z", "1970-01-01T00:00:00Z", "2026-11-20T10:00:00+23:59"]) {
+    assert.equal((await post("/v1/jobs", { ...call, runAt })).status, 202);
+  }
 });
 
 Deno.test("registerJobs() answers JOB_NOT_FOUND for any id that is no job's, asking only for what could be one", async () => {

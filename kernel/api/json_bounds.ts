@@ -15,9 +15,9 @@ import { shownKey } from "./json_faults.ts";
 /** Levels of arrays and objects in each other. */
 export const nestingMax = 256;
 /** Values in one text, those in its inputs included. */
-export const valuesMax = 1_000_000;
+export const valuesMax = 200_000;
 /** Values outside of what is passed on as it is: 1,000 jobs with all they may say. */
-const checkedValuesMax = 200_000;
+const checkedValuesMax = 100_000;
 /** Members that a schema takes whatever they are. */
 const passedOn: ReadonlySet<PropertyKey> = new Set(["input", "map"]);
 

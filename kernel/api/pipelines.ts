@@ -6,12 +6,12 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { knownKeysAt } from "../../schemas/explain_issue.ts";
 import { pipelineRequestSchema, stepSchema } from "../../schemas/pipeline.ts";
+import { jobText } from "../jobs/job_view.ts";
 import { requireRole } from "./authenticate.ts";
 import type { Api, ApiKernel } from "./context.ts";
-import { job } from "./jobs.ts";
+import { answerText, job } from "./jobs.ts";
 import { parseValue, readJson } from "./read_json.ts";
 import { bodyProblems, writeProblems, written } from "./responses.ts";
-import { checkpointHeader } from "./security_headers.ts";
 
 /** One level of a plan. The document cannot hold a schema that holds itself: deeper levels are told in words. */
 const planItem = z.union([
@@ -66,7 +66,7 @@ export function registerPipelines(app: Api, kernel: ApiKernel): void {
     const body = await readJson(c.req.raw, kernel.config.http);
     const request = parseValue(pipelineRequestSchema, body, namesAt);
     const { value, checkpoint } = await kernel.jobs.enqueuePipeline(request, c.get("caller").actor);
-    return c.json(value, 202, { [checkpointHeader]: checkpoint });
+    return answerText(c, jobText(value), 202, checkpoint);
   });
 }
 

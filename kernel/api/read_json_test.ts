@@ -22,7 +22,7 @@ function isInvalid(message: RegExp, path = ""): (error: unknown) => boolean {
 }
 
 Deno.test("readJson() measures a text before it makes values of it", async () => {
-  await assert.rejects(() => read(`[${"{},".repeat(valuesMax)}1]`), isInvalid(/more than 1000000 values/));
+  await assert.rejects(() => read(`[${"{},".repeat(valuesMax)}1]`), isInvalid(/more than 200000 values/));
   await assert.rejects(() => read("[".repeat(nestingMax + 1)), isInvalid(/nested deeper than 256/));
   await assert.rejects(() => read('{"a":'.repeat(nestingMax + 1)), isInvalid(/nested deeper than 256/));
 });
@@ -35,7 +35,7 @@ Deno.test("readJson() takes nothing within a string for a value", async () => {
 });
 
 Deno.test("readJson() bounds what a schema has to look at, not what is passed on", async () => {
-  const many = `[${"0,".repeat(250_000)}0]`;
+  const many = `[${"0,".repeat(150_000)}0]`;
   await assert.rejects(() => read(`{"dependsOn":${many}}`), isInvalid(/beside its inputs/));
   for (const text of [`{"input":${many}}`, `{"steps":[{"map":${many}}]}`]) assert.ok(await read(text));
   // An item of a list has no name, and a list called so counts in full.

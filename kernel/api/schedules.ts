@@ -9,8 +9,10 @@ import { jobIdSchema, scheduleRequestSchema, scheduleSchema } from "../../schema
 import { ProblemError } from "../../schemas/problem.ts";
 import { requireRole } from "./authenticate.ts";
 import type { Api, ApiKernel } from "./context.ts";
+import { readerOf } from "./jobs.ts";
 import { pageItemsMax, pageQuery } from "./page.ts";
 import { parseValue, readJson } from "./read_json.ts";
+import { holdSlot, type ReadSlots } from "./read_slots.ts";
 import { bodyProblems, json, tokenProblems, writeProblems, written } from "./responses.ts";
 import { checkpointHeader } from "./security_headers.ts";
 import { strictQuery } from "./strict_query.ts";
@@ -18,13 +20,13 @@ import { strictQuery } from "./strict_query.ts";
 const path = "/v1/schedules";
 const schedule = scheduleSchema.meta({ id: "Schedule" });
 
-export function registerSchedules(app: Api, kernel: ApiKernel): void {
-  registerList(app, kernel);
+export function registerSchedules(app: Api, kernel: ApiKernel, reads: ReadSlots): void {
+  registerList(app, kernel, reads);
   registerCreate(app, kernel);
   registerDelete(app, kernel);
 }
 
-function registerList(app: Api, kernel: ApiKernel): void {
+function registerList(app: Api, kernel: ApiKernel, reads: ReadSlots): void {
   app.openapi(
     createRoute({
       method: "get",
@@ -32,19 +34,18 @@ function registerList(app: Api, kernel: ApiKernel): void {
       operationId: "listSchedules",
       tags: ["jobs"],
       summary: "List schedules",
-      description: "Needs the role `viewer`. The oldest come first.",
+      description:
+        "Needs the role `viewer`; `name` is for who made it and for the role `operator`, and null for others. The oldest " +
+        "come first.",
       security: [{ bearer: [] }],
-      middleware: requireRole(kernel, "viewer"),
+      middleware: [requireRole(kernel, "viewer"), holdSlot(reads)] as const,
       request: { query: strictQuery(pageQuery(pageItemsMax).shape) },
-      responses: { 200: json("Schedules", listSchema(schedule)), ...tokenProblems("INPUT_INVALID") },
+      responses: {
+        200: json("Schedules", listSchema(schedule)),
+        ...tokenProblems("INPUT_INVALID", "QUEUE_FULL"),
+      },
     }),
-    (c) => {
-      const { after = "", limit } = c.req.valid("query");
-      const rest = kernel.jobs.listSchedules().filter(({ id }) => id > after)
-        .sort((a, b) => a.id < b.id ? -1 : 1);
-      const items = rest.slice(0, limit);
-      return c.json({ items, next: rest.length > limit ? items.at(-1)?.id ?? null : null }, 200);
-    },
+    (c) => c.json(kernel.jobs.listSchedules(c.req.valid("query"), readerOf(c.get("caller"))), 200),
   );
 }
 

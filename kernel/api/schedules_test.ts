@@ -48,19 +48,18 @@ Deno.test("registerSchedules() points at each fault of a body", async () => {
   assert.deepEqual(kernel.jobs.asked, []);
 });
 
-Deno.test("registerSchedules() lists schedules page by page, the oldest first", async () => {
-  const ids = [3, 1, 2].map((n) => `01JD000000000000000000000${n}`);
+Deno.test("registerSchedules() lists a page of schedules, for whom the token stands", async () => {
   const kernel = createTestingKernel();
-  const [known] = kernel.jobs.listSchedules();
-  assert.ok(known);
-  const listSchedules = () => ids.map((id) => ({ ...known, id }));
-  const app = createApp(createTestingKernel({ jobs: { listSchedules } }), { swaggerUiFolder: "/nowhere" });
-  const get = async (query: string) =>
-    await app.request(`/v1/schedules${query}`, { headers: bearer("viewer") });
-  const first = await (await get("?limit=2")).json();
-  assert.deepEqual(first.items.map(({ id }: { id: string }) => id.at(-1)), ["1", "2"]);
-  const second = await (await get(`?limit=2&after=${first.next}`)).json();
-  assert.deepEqual([second.items[0].id.at(-1), second.next], ["3", null]);
+  const app = createApp(kernel, { swaggerUiFolder: "/nowhere" });
+  const get = async (query: string, role: Role = "viewer") =>
+    await app.request(`/v1/schedules${query}`, { headers: bearer(role) });
+  const { items, next } = await (await get(`?limit=2&after=${jobIds.own}`)).json();
+  assert.deepEqual([items.length, items[0].id, next], [1, scheduleId, null]);
+  await get("?limit=1", "operator");
+  assert.deepEqual(kernel.jobs.asked, [
+    ["listSchedules", { limit: 2, after: jobIds.own }, { actor: "token:viewer", readsAll: false }],
+    ["listSchedules", { limit: 1 }, { actor: "token:operator", readsAll: true }],
+  ]);
   assert.equal((await get("?limit=1&limit=2")).status, 422);
   assert.equal((await get("?plugin=hello")).status, 422);
 });

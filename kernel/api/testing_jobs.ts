@@ -9,7 +9,7 @@ import type { JobView, ScheduleView } from "../../schemas/job.ts";
 import { ProblemError } from "../../schemas/problem.ts";
 import type { Event } from "../bus/event_cursor.ts";
 import type { FeedCursor } from "../bus/feed.ts";
-import type { Jobs } from "../jobs/jobs.ts";
+import type { Jobs, ShownJob } from "../jobs/jobs.ts";
 
 /** Ids of the jobs there are; who enqueued `own` is `token:invoker`, who enqueued `other` somebody else. */
 export const jobIds = {
@@ -77,15 +77,15 @@ export function createTestingJobs(checkpoint: string, parts: Partial<Jobs> = {})
   const asked: TestingJobs["asked"] = [];
   const recorded = <T>(value: T) => Promise.resolve({ value, checkpoint });
   const jobs: Jobs = {
-    enqueue: (requests) => recorded(requests.map(({ plugin, action }) => jobNamed({ plugin, action }))),
-    enqueuePipeline: () => recorded(jobNamed({ kind: "pipeline", plugin: null, action: null })),
-    get: (id) => Promise.resolve().then(() => findJob(id)),
+    enqueue: (requests) => recorded(requests.map(({ plugin, action }) => shownJob({ plugin, action }))),
+    enqueuePipeline: () => recorded(shownJob({ kind: "pipeline", plugin: null, action: null })),
+    get: (id) => Promise.resolve().then(() => shownJob(findJob(id))),
     list: ({ limit }) => {
       const items = [jobsThere.ended, jobsThere.other, jobsThere.own].slice(0, limit);
       return { items, next: limit < 3 ? items.at(-1)?.id ?? null : null };
     },
-    cancel: async (id) => await recorded({ ...findJob(id), state: "cancelled" as const }),
-    retry: async (id) => await recorded(findJob(id)),
+    cancel: async (id) => await recorded(shownJob({ ...findJob(id), state: "cancelled" })),
+    retry: async (id) => await recorded(shownJob(findJob(id))),
     redrive: () => recorded({ jobs: [jobIds.ended] }),
     watch: (id, after) => {
       findJob(id);
@@ -98,7 +98,7 @@ export function createTestingJobs(checkpoint: string, parts: Partial<Jobs> = {})
     },
     createSchedule: ({ name, plugin, action, cron, timeZone }) =>
       recorded({ ...schedule, name, plugin, action, cron, timeZone }),
-    listSchedules: () => [schedule],
+    listSchedules: () => ({ items: [schedule], next: null }),
     deleteSchedule: async (id) => {
       if (id === scheduleId) return await recorded(null);
       throw new ProblemError("SCHEDULE_NOT_FOUND", `Cannot find schedule "${id}": there is none`);
@@ -167,6 +167,11 @@ export function jobNamed(parts: Partial<JobView> = {}): JobView {
     endedAt: null,
     ...parts,
   };
+}
+
+/** As an act answers it. */
+export function shownJob({ output = null, ...parts }: Partial<JobView> = {}): ShownJob {
+  return { view: jobNamed(parts), outputJson: output === null ? null : JSON.stringify(output) };
 }
 
 const jobsThere = {

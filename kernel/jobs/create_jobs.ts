@@ -123,7 +123,7 @@ class JobsEngine implements JobsParts {
     });
     const { inputBytesMax: bytesMax } = deps;
     this.#pipelines = new Pipelines({
-      ...{ table, queue, events, newId: deps.newId, nowMs, hasRoom: () => hasRoom(deps) },
+      ...{ table, queue, events, config, newId: deps.newId, nowMs, hasRoom: () => hasRoom(deps) },
       limits: { inputBytesMax: bytesMax, outputBytesMax: bytesMax, batchBytesMax: bytesMax },
     });
     const group = new WriteGroup({

@@ -8,7 +8,7 @@ import type { JobView } from "../../schemas/job.ts";
 import { problemTable } from "../../schemas/problem.ts";
 import type { JobRow } from "../store/job_row.ts";
 import type { JobsTable } from "../store/jobs_table.ts";
-import type { Reader } from "./jobs.ts";
+import type { Reader, ShownJob } from "./jobs.ts";
 
 /** Whether what is in the job may be read: its texts and its output. */
 export function mayRead(row: JobRow, { actor, readsAll }: Reader): boolean {
@@ -77,10 +77,18 @@ export function factOf(row: JobRow, table: Relations): JobFact {
   };
 }
 
-/** The text of `view` with the output set in as it is: parsing it would change numbers that do not fit a double. */
+/**
+ * The text of `view` with the output set in as it is, for it is exactly one JSON value: parsing it would change numbers
+ * that do not fit a double, and a large one takes seconds.
+ */
 export function jsonWithOutput(view: JobView, output: string): string {
   const { output: _, ...rest } = view;
   return `${JSON.stringify(rest).slice(0, -1)},"output":${output}}`;
+}
+
+/** The same of a job as it is shown. */
+export function jobText({ view, outputJson }: ShownJob): string {
+  return jsonWithOutput(view, outputJson ?? "null");
 }
 
 function instant(ms: number | null): string | null {

@@ -18,7 +18,7 @@ for (const wait of ["time", "jobs", "key", "turn"] as const) {
     const { id } = await world.enqueue(request);
     assert.equal(await world.state(id), `pending ${wait} 0`);
     const { value } = await world.finish(world.service.cancel(id, owner, ownerReader));
-    assert.equal(value.state, "cancelled");
+    assert.equal(value.view.state, "cancelled");
     world.callOf(first.id).complete();
     await world.turn();
     await world.pass(10_000);
@@ -36,7 +36,7 @@ Deno.test("JobsService.cancel() tells a running job, and answers when it has end
   const both = [1, 2].map(async () => {
     const { value } = await world.service.cancel(id, owner, ownerReader);
     answered++;
-    return value.state;
+    return value.view.state;
   });
   await world.turn();
   assert.equal(call.call.signal.aborted, true);
@@ -56,7 +56,7 @@ Deno.test("JobsService.cancel() answers after its grace also when the job has no
   await world.turn();
   await world.clock.pass(15_000);
   const { value } = await world.finish(cancelled);
-  assert.deepEqual([value.state, value.cancelRequested], ["running", true]);
+  assert.deepEqual([value.view.state, value.view.cancelRequested], ["running", true]);
 });
 
 Deno.test("JobsService.cancel() of a job that returns once it was told leaves nothing of what it returns", async () => {
@@ -67,7 +67,7 @@ Deno.test("JobsService.cancel() of a job that returns once it was told leaves no
   await world.turn();
   world.callOf(id).complete({ half: true });
   const { value } = await world.finish(cancelled);
-  assert.deepEqual([value.state, value.output, value.outputSha256], ["cancelled", null, null]);
+  assert.deepEqual([value.view.state, value.outputJson, value.view.outputSha256], ["cancelled", null, null]);
 });
 
 Deno.test("JobsService.cancel() leaves a job that has ended as it is", async () => {
@@ -76,7 +76,7 @@ Deno.test("JobsService.cancel() leaves a job that has ended as it is", async () 
   world.callOf(id).complete({ done: true });
   await world.turn();
   const { value } = await world.finish(world.service.cancel(id, owner, ownerReader));
-  assert.deepEqual([value.state, value.output], ["completed", { done: true }]);
+  assert.deepEqual([value.view.state, value.outputJson], ["completed", `{"done":true}`]);
   assert.deepEqual(world.ledger.of(id), ["enqueued", "completed"]);
 });
 
@@ -215,6 +215,37 @@ Deno.test("JobsService.enqueue() shows its owner what came of a job that was enq
   assert.deepEqual([again.id, again.state, again.output], [id, "completed", { done: true }]);
   const [inBatch] = await world.enqueueAll([request, {}]);
   assert.deepEqual([inBatch!.state, inBatch!.output], ["completed", null]);
+});
+
+// Parsed and made into text again, 15 MB of `{},` took the loop for seconds; and numbers came out as doubles.
+Deno.test("JobsService shows an output as the text that is stored, parsing none of it", async () => {
+  using world = await JobsWorld.open();
+  const { id } = await world.enqueue({ idempotencyKey: "k" });
+  world.callOf(id).complete({ big: 1 });
+  await world.turn();
+  const text = `[${"{},".repeat(100_000)}12345678901234567890]`;
+  const { output } = world.store.jobs;
+  world.store.jobs.output = (seq) => output(seq) && new TextEncoder().encode(text);
+  const { parse } = JSON;
+  let longest = 0;
+  JSON.parse = (json: string, ...rest) => {
+    longest = Math.max(longest, json.length);
+    return parse(json, ...rest);
+  };
+  try {
+    const shown = [
+      await world.service.get(id, ownerReader),
+      (await world.service.cancel(id, owner, ownerReader)).value,
+    ];
+    for (const { view, outputJson } of shown) {
+      assert.deepEqual([view.state, view.output], ["completed", null]);
+      assert(outputJson === text);
+    }
+    assert.equal((await world.service.get(id, other)).outputJson, null);
+  } finally {
+    JSON.parse = parse;
+  }
+  assert(longest < text.length);
 });
 
 // The second end is owed when the first one's redrive is about to say that the job was told of.

@@ -6,12 +6,15 @@
  * (`work_budget.ts`), be it to make the jobs of a map, to cancel what runs, or to make again what was lost. So a
  * pipeline goes on after a crash where it was: a run is made of what is stored whenever there is none in memory.
  *
- * While the jobs' file is full no pipeline gets new jobs. It is held, those of its jobs that there are go on, and it
- * is looked at again with each commit: retention makes room.
+ * While the jobs' file is full no pipeline gets new jobs, and while as many jobs wait as may, of its actor or of all,
+ * it gets one at a time. It is held, those of its jobs that there are go on, and it is looked at again with each
+ * commit: retention makes room, and so do jobs that begin. Since one job of each may wait in any case, those that
+ * hold each other up end.
  *
  * @module
  */
 import { createHash } from "node:crypto";
+import type { Config } from "../../schemas/config.ts";
 import { type PipelineRequest, pipelineRequestSchema } from "../../schemas/pipeline.ts";
 import { ProblemError } from "../../schemas/problem.ts";
 import type { JobRow } from "../store/job_row.ts";
@@ -19,7 +22,8 @@ import type { JobsTable } from "../store/jobs_table.ts";
 import type { JobEvents } from "./job_events.ts";
 import { compilePlan } from "./pipeline/compile_plan.ts";
 import { KeptRuns, valuesIn } from "./pipeline/kept_runs.ts";
-import { type NextSteps, type PipelineLimits, PipelineRun } from "./pipeline/pipeline_run.ts";
+import { type NextSteps, PipelineRun } from "./pipeline/pipeline_run.ts";
+import type { PipelineLimits } from "./pipeline/step_outputs.ts";
 import type { Queue } from "./queue.ts";
 
 export interface PipelinesDeps {
@@ -31,6 +35,8 @@ export interface PipelinesDeps {
   nowMs(): number;
   /** The file may grow. */
   hasRoom(): boolean;
+  /** Jobs that may wait, those below pipelines included; without it any number may. */
+  readonly config?: Pick<Config["jobs"], "waitingMax" | "waitingPerActorMax">;
 }
 
 /** Of all runs in memory. */
@@ -46,8 +52,8 @@ export class Pipelines {
   readonly #runs = new KeptRuns(runsBytesMax);
   /** Those whose lost jobs are being made again, and the step up to which they are. */
   readonly #redriving: Map<number, string>;
-  /** Those that wait for room in the file. */
-  readonly #held = new Set<number>();
+  /** Those that wait for room in the file or among the jobs that wait, and their actors. */
+  readonly #held = new Map<number, string>();
 
   constructor(private readonly deps: PipelinesDeps) {
     this.#redriving = new Map(deps.table.redrives().map(({ pipeline, after }) => [pipeline, after]));
@@ -66,8 +72,7 @@ export class Pipelines {
   advance(): boolean {
     const { queue } = this.deps;
     if (this.#held.size > 0 && this.deps.hasRoom()) {
-      for (const seq of this.#held) queue.touchParent(seq);
-      this.#held.clear();
+      for (const [seq, actor] of this.#held) if (this.#waitingRoom(actor) > 0) queue.touchParent(seq);
     }
     const again: number[] = [];
     while (!queue.budget.isSpent) {
@@ -91,15 +96,35 @@ export class Pipelines {
     if (this.#redriving.has(seq) && this.#redrive(row)) return true;
     const run = this.#run(row, ended);
     if (run instanceof ProblemError) return this.#fail(row, run);
-    const { hasRoom, queue } = this.deps;
-    const isHeld = !hasRoom();
-    const next = run.next({ jobsMax: isHeld ? 0 : Math.max(1, queue.budget.left) });
+    const { budget } = this.deps.queue;
+    const next = run.next({ jobsMax: this.#jobsMax(row, run), rowsMax: Math.max(1, budget.left) });
+    budget.spend(next.rows);
     for (const { step, message } of next.faults) this.#log(row, `${step}: ${message}`);
     this.#enqueue(row, next);
     if (next.cancel && this.#cancelOpen(row)) return true;
     if (next.outcome !== undefined) this.#end(row, next.outcome);
-    if (next.more && isHeld) this.#held.add(seq);
-    return next.more && !isHeld;
+    const isHeld = next.more && this.#jobsMax(row, run) === 0;
+    if (isHeld) this.#held.set(seq, row.actor);
+    else this.#held.delete(seq);
+    const goesOn = next.more && !isHeld;
+    // One at a time, so that each comes to its end however many there are.
+    if (goesOn) this.#runs.pinned ??= seq;
+    else if (this.#runs.pinned === seq) this.#runs.pinned = undefined;
+    return goesOn;
+  }
+
+  /** Jobs that it may be given now. */
+  #jobsMax({ actor }: JobRow, run: PipelineRun): number {
+    if (!this.deps.hasRoom()) return 0;
+    const room = Math.min(this.#waitingRoom(actor), Math.max(1, this.deps.queue.budget.left));
+    return Math.max(room, run.isActive ? 0 : 1);
+  }
+
+  /** How many more jobs of the actor may wait. */
+  #waitingRoom(actor: string): number {
+    const { queue: { waiting }, config } = this.deps;
+    if (config === undefined) return Infinity;
+    return Math.min(config.waitingMax - waiting.all, config.waitingPerActorMax - waiting.of(actor));
   }
 
   #end(row: JobRow, outcome: NonNullable<NextSteps["outcome"]>): void {
@@ -222,6 +247,7 @@ export class Pipelines {
 
   #forget(seq: number): void {
     this.#runs.delete(seq);
+    this.#held.delete(seq);
     this.#endRedrive(seq);
   }
 

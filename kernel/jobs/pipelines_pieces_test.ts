@@ -47,7 +47,7 @@ Deno.test("Pipelines: a map of many is made, cancelled and made again in commits
   assert.deepEqual(states(world, id), { pending: items - 2, running: 2 });
   assert(told.length > 4, "in several");
   assert.deepEqual(
-    (await world.finish(world.service.cancel(id, owner, ownerReader))).value.state,
+    (await world.finish(world.service.cancel(id, owner, ownerReader))).value.view.state,
     "cancelled",
   );
   assert.deepEqual(states(world, id), { cancelled: items });

@@ -42,7 +42,7 @@ Deno.test("Pipelines: a cancel goes to all jobs below, and ends when the last ha
     call.fail("CANCELLED");
     await world.turn();
   }
-  assert.equal((await world.finish(cancelled)).value.state, "cancelled");
+  assert.equal((await world.finish(cancelled)).value.view.state, "cancelled");
   assert.deepEqual(
     [...(await children(world, id)).values()].map(({ state }) => state),
     Array(4).fill("cancelled"),

@@ -17,9 +17,19 @@ export function requestSha256(
 ): Uint8Array<ArrayBuffer> {
   const told = Object.entries(request).filter(([name, member]) => {
     const initial = schema.shape[name]?.safeParse(undefined);
-    const isDefault = initial?.success && initial.data !== undefined &&
-      canonicalJson(initial.data) === canonicalJson(member);
-    return !isDefault;
+    return !(initial?.success && initial.data !== undefined && isSame(initial.data, member));
   });
   return new Uint8Array(hash("sha256", canonicalJson(Object.fromEntries(told)), "buffer"));
+}
+
+/** Defaults are scalars and empty containers: what somebody sent is not looked into, however large it is. */
+function isSame(initial: unknown, member: unknown): boolean {
+  if (typeof initial !== "object" || initial === null) return initial === member;
+  if (typeof member !== "object" || member === null) return false;
+  return isEmpty(initial) && isEmpty(member) && Array.isArray(initial) === Array.isArray(member);
+}
+
+function isEmpty(value: object): boolean {
+  for (const name in value) if (Object.hasOwn(value, name)) return false;
+  return true;
 }

@@ -43,3 +43,15 @@ Deno.test("requestSha256() differs with every member, and with any two inputs", 
     if (isSame) assert.equal(ofJob({ input: a }), ofJob({ input: b }));
   }));
 });
+
+Deno.test("requestSha256() looks once into what was sent, and not at all to tell it from a default", () => {
+  let looks = 0;
+  const input = new Proxy({ a: 1 }, {
+    get: (target, name) => {
+      looks++;
+      return Reflect.get(target, name);
+    },
+  });
+  requestSha256(jobRequestSchema, { ...minimal, input });
+  assert.equal(looks, 1);
+});

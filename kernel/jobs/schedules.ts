@@ -6,7 +6,8 @@
  * together, at once. The next time only grows, so that a clock that is set back repeats none: nothing is due
  * until it has caught up.
  *
- * A time whose job cannot be accepted because too many wait is tried again until it can; one whose plugin or action
+ * A time whose job cannot be accepted because too many wait is tried again until it can, and with it those of the same
+ * maker, for whom there is a share of what may wait; nobody else's are held up by it. One whose plugin or action
  * is gone passes, with a warning. When the token of whoever made a schedule is revoked, the schedule ends at its
  * next time.
  *
@@ -22,7 +23,7 @@ import type { Clock } from "../../sandbox/clock.ts";
 import type { LedgerEventInput } from "../ledger/event.ts";
 import type { ScheduleRow, SchedulesTable, ScheduleSummary } from "../store/schedules_table.ts";
 import { parseCron } from "./cron.ts";
-import type { Recorded } from "./jobs.ts";
+import type { Reader, Recorded, SchedulesPage } from "./jobs.ts";
 import { checkDepth } from "./pipeline/input_template.ts";
 
 export interface SchedulesDeps {
@@ -115,11 +116,14 @@ export class Schedules {
     });
     const checkpoint = await this.#tellCreated(row);
     this.#arm();
-    return { value: viewSchedule(row), checkpoint };
+    return { value: viewSchedule(row, { actor, readsAll: false }), checkpoint };
   }
 
-  list(): ScheduleView[] {
-    return this.deps.table.list().map(viewSchedule);
+  /** See `Jobs.listSchedules`. */
+  list({ after = "", limit }: { after?: string | undefined; limit: number }, reader: Reader): SchedulesPage {
+    const rows = this.deps.table.list(after, limit + 1);
+    const items = rows.slice(0, limit).map((row) => viewSchedule(row, reader));
+    return { items, next: rows.length > limit ? items.at(-1)?.id ?? null : null };
   }
 
   /** Makes no job from then on, and is in the ledger, when it resolves. Rejects with SCHEDULE_NOT_FOUND. */
@@ -183,41 +187,48 @@ export class Schedules {
   }
 
   async #passAll(): Promise<void> {
-    let isHeld = true;
+    let isPaused = true;
+    // Makers whose share is full: none of their schedules is looked at again before the pause is over.
+    const held = new Set<string>();
     try {
       for (let hasMore = true; hasMore && this.#isOpen;) {
-        const round = await this.deps.transact(() => this.#passDue());
+        const round = await this.deps.transact(() => this.#passDue(held));
         for (const row of round.ended) await this.#tellDeleted(row, kernelActor);
-        ({ hasMore, isHeld } = round);
+        ({ hasMore } = round);
       }
+      isPaused = held.size > 0;
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error;
       this.deps.warn(`Cannot make the jobs of schedules: ${error.message}`);
     } finally {
       this.#look = undefined;
-      this.#arm(isHeld ? pauseMs : 1);
+      this.#arm(isPaused ? pauseMs : 1);
     }
   }
 
-  /** Inside a transaction: the jobs of those whose time has come, each with its next time. */
-  #passDue(): { ended: ScheduleRow[]; hasMore: boolean; isHeld: boolean } {
+  /** Inside a transaction: the jobs of those whose time has come, each with its next time. Adds to `held`. */
+  #passDue(held: Set<string>): { ended: ScheduleRow[]; hasMore: boolean } {
     const { table, isActive, nowMs } = this.deps;
     const atMs = nowMs();
     const ended: ScheduleRow[] = [];
-    const due = table.due(atMs, dueMax);
+    const due = table.due(atMs, dueMax, [...held]);
     for (const row of due) {
+      if (held.has(row.actor)) continue;
       if (!isActive(row.actor)) {
         table.begone(row.id);
         ended.push(row);
         continue;
       }
       const job = this.#insert(row);
-      // The others would fare no better; what was made stays.
-      if (job === "full") return { ended, hasMore: false, isHeld: true };
+      if (job === "full") {
+        // Where there is no room for anybody, each maker is refused once; the table bounds how many there are.
+        held.add(row.actor);
+        continue;
+      }
       const nextAtMs = this.#nextOf(row, atMs);
       table.passed(row.id, nextAtMs, job === undefined ? undefined : { atMs, job: job.id });
     }
-    return { ended, hasMore: due.length === dueMax, isHeld: false };
+    return { ended, hasMore: due.length === dueMax };
   }
 
   /** The job. Undefined: this time gives none. "full": not yet. */
@@ -251,9 +262,11 @@ export class Schedules {
 }
 
 function viewSchedule(
-  { id, request, nextAtMs, lastAtMs, lastJob, createdAtMs }: ScheduleSummary,
+  { id, actor, request, nextAtMs, lastAtMs, lastJob, createdAtMs }: ScheduleSummary,
+  reader: Reader,
 ): ScheduleView {
-  const { name, plugin, action, cron, timeZone } = request;
+  const name = reader.readsAll || reader.actor === actor ? request.name : null;
+  const { plugin, action, cron, timeZone } = request;
   const at = (ms: number | null) => ms === null ? null : new Date(ms).toISOString();
   return {
     ...{ id, name, plugin, action, cron, timeZone, lastJob },

@@ -30,6 +30,9 @@ class World implements Disposable {
   /** The clock on the wall was set by so much. */
   setMs = 0;
   refusal: ProblemError | undefined;
+  /** Actors whose share is full, and how often it was said. */
+  readonly full = new Set<string>();
+  refusals = 0;
   hasPlugin = true;
   /** The kernel dies before its nth act from now; Infinity: it lives. */
   actsLeft = Infinity;
@@ -60,6 +63,10 @@ class World implements Disposable {
       transact: (work) => act(() => transact(work)),
       insertJob: (_, { actor, schedule }) => {
         if (this.refusal !== undefined) throw this.refusal;
+        if (this.full.has(actor)) {
+          this.refusals++;
+          throw new ProblemError("QUEUE_FULL", "Cannot accept 1 jobs: of the same caller wait already");
+        }
         this.jobs.push({ schedule, actor, atMs: this.nowMs() });
         return `job ${this.jobs.length}`;
       },
@@ -99,6 +106,7 @@ class World implements Disposable {
   }
 }
 
+const reader = { actor: "token:operator", readsAll: true };
 const codeIs = (code: string) => (error: unknown) => error instanceof ProblemError && error.code === code;
 
 Deno.test("Schedules makes a job for each time, and one timer", async () => {
@@ -119,7 +127,7 @@ Deno.test("Schedules makes a job for each time, and one timer", async () => {
     ["token:a", 4],
     ["token:b", 4],
   ]);
-  const [first] = schedules.list();
+  const { items: [first] } = schedules.list({ limit: 1 }, reader);
   deepEqual([first?.lastJob, first?.lastAt, first?.nextAt], [
     "job 5",
     new Date(4 * minuteMs).toISOString(),
@@ -204,6 +212,52 @@ Deno.test("Schedules tries again while too many jobs wait, and lets the time of 
   equal(world.jobs.length, 2);
 });
 
+// Its schedules are due first, more of them than a look takes.
+Deno.test("Schedules goes on with others' while one caller's share is full, and asks once a look for that one", async () => {
+  using world = new World();
+  const schedules = world.boot(1_000);
+  await schedules.start();
+  for (let index = 0; index < 150; index++) await schedules.create(request, "token:full");
+  await schedules.create(request, "token:other");
+  await schedules.create(request, "token:another");
+  world.full.add("token:full");
+  await world.clock.pass(minuteMs);
+  deepEqual(world.jobs.map(({ actor }) => actor), ["token:other", "token:another"]);
+  equal(world.refusals, 1);
+  await world.clock.pass(minuteMs);
+  equal(world.jobs.length, 4);
+  ok(world.refusals <= 62, `${world.refusals} refusals`);
+  world.full.clear();
+  await world.clock.pass(1_000);
+  equal(world.jobs.length, 4 + 150);
+  await schedules.close();
+});
+
+Deno.test("Schedules.list() reads the page that is asked for, and shows a name to its maker and to operators", async () => {
+  using world = new World();
+  const schedules = await world.start();
+  for (const actor of ["token:a", "token:b", "token:a"]) await schedules.create(request, actor);
+  const limits: number[] = [];
+  const { list } = world.table;
+  world.table.list = (after, limit) => {
+    limits.push(limit);
+    return list(after, limit);
+  };
+  const names = (page: { items: { name: string | null }[] }) => page.items.map(({ name }) => name);
+  const first = schedules.list({ limit: 2 }, reader);
+  deepEqual([names(first), first.next], [[request.name, request.name], first.items[1]?.id]);
+  const second = schedules.list({ limit: 2, after: first.next ?? "" }, reader);
+  deepEqual([second.items.length, second.next], [1, null]);
+  deepEqual(limits, [3, 3]);
+  const own = schedules.list({ limit: 9 }, { actor: "token:b", readsAll: false });
+  deepEqual(names(own), [null, request.name, null]);
+  ok(
+    !JSON.stringify(schedules.list({ limit: 9 }, { actor: "token:c", readsAll: false })).includes(
+      request.name,
+    ),
+  );
+});
+
 Deno.test("Schedules lets a time pass whose plugin was removed since", async () => {
   using world = new World();
   const schedules = await world.start();
@@ -252,8 +306,8 @@ for (let acts = 0; acts <= 6; acts++) {
     await settle();
     world.actsLeft = Infinity;
     const next = await world.start();
-    equal(world.table.count(), next.list().length);
-    const ids = next.list().map(({ id }) => id);
+    equal(world.table.count(), next.list({ limit: 100 }, reader).items.length);
+    const ids = next.list({ limit: 100 }, reader).items.map(({ id }) => id);
     // An entry may stand twice, the second time as the kernel's.
     const told = (type: string) =>
       new Set(world.entries.filter((entry) => entry.startsWith(type)).map((entry) => entry.split(" ")[1]))

@@ -16,13 +16,18 @@ import type { JobsTable } from "../store/jobs_table.ts";
 import { type JobsStore, openJobsStore } from "../store/jobs_store.ts";
 import { createJobs, type JobsDeps, type JobsParts } from "./create_jobs.ts";
 import { JobTraces } from "./job_traces.ts";
-import type { Reader } from "./jobs.ts";
+import type { Reader, ShownJob } from "./jobs.ts";
 
 export const owner = "token:owner";
 export const operator: Reader = { actor: "token:operator", readsAll: true };
 export const ownerReader: Reader = { actor: owner, readsAll: false };
 
 type Record = { type: string; actor: string; data: { [key: string]: unknown } };
+
+/** The view with its output in it, as callers see it. */
+function withOutput({ view, outputJson }: ShownJob): JobView {
+  return { ...view, output: JSON.parse(outputJson ?? "null") };
+}
 
 /** What was appended, in order; `hold` keeps appends back until `letGo`, and a crash loses them. */
 export class TestingLedger {
@@ -243,16 +248,16 @@ export class JobsWorld implements Disposable {
     const parsed = requests.map((request) =>
       jobRequestSchema.parse({ plugin: "p", action: "a", ...request })
     );
-    return (await this.finish(this.service.enqueue(parsed, actor))).value;
+    return (await this.finish(this.service.enqueue(parsed, actor))).value.map(withOutput);
   }
 
   async enqueuePipeline(request: typeof pipelineRequestSchema._input): Promise<JobView> {
     const parsed: PipelineRequest = pipelineRequestSchema.parse(request);
-    return (await this.finish(this.service.enqueuePipeline(parsed, owner))).value;
+    return withOutput((await this.finish(this.service.enqueuePipeline(parsed, owner))).value);
   }
 
   async get(id: string, reader: Reader = operator): Promise<JobView> {
-    return await this.finish(this.service.get(id, reader));
+    return withOutput(await this.finish(this.service.get(id, reader)));
   }
 
   async state(id: string): Promise<string> {

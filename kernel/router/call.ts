@@ -27,7 +27,10 @@ export interface Call {
   readonly sink?: StreamSink;
   /** It is an attempt of that job, counted from 1. Who refuses it tells the job, and the ledger nothing. */
   readonly job?: CallJob;
-  /** With the action's and the plugin's: the smallest wins. */
+  /**
+   * With the action's and the plugin's: the smallest wins. Where it is this one, an action that goes on after its
+   * grace goes on in its place until its own time is up, and its cell is not ended for the caller's.
+   */
   readonly wallMsMax?: number;
   /** What an action that was told of its caller's leaving has left, before its cell is killed. Left out: its deadline. */
   readonly cancelGraceMs?: number;
@@ -70,6 +73,8 @@ export interface CallableCell extends SupervisedCell {
       request: string;
       input: Uint8Array;
       wallMs: number;
+      /** See `SoftDeadline` in `sandbox/`. */
+      soft?: { wallMs: number; onLeft(ended: Promise<void>): void };
       signal: AbortSignal;
       sink?: StreamSink;
       job?: CallJob;

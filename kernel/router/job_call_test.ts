@@ -8,11 +8,13 @@ import { ProblemError } from "../../schemas/problem.ts";
 import type { LedgerEventInput } from "../ledger/ledger.ts";
 import type { FakeCall } from "../lifecycle/testing_plugin.ts";
 import { createFolder, live, scan } from "../lifecycle/testing_plugins.ts";
-import type { Call } from "./call.ts";
+import type { Call, CallableCell } from "./call.ts";
 import { Router } from "./router.ts";
 
 const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
 const job = { id: "01J", attempt: 2 };
+
+type CellsCall = FakeCall & Pick<Parameters<CallableCell["cell"]["call"]>[0], "soft">;
 
 async function setUp(manifest: Record<string, unknown> = {}) {
   const folder = await createFolder();
@@ -47,7 +49,7 @@ async function setUp(manifest: Record<string, unknown> = {}) {
   return {
     ...{ life, router, invoke, entries, counted, events, disk },
     /** The cell, awake, that answers calls so. */
-    async wake(answer: (call: FakeCall) => Promise<Uint8Array<ArrayBuffer>>) {
+    async wake(answer: (call: CellsCall) => Promise<Uint8Array<ArrayBuffer>>) {
       const cell = await life.plugins.find("echo").plugin.awake();
       cell.call = answer;
       return cell;
@@ -157,20 +159,76 @@ Deno.test("Router.invoke() records no refusal of a job's call, and takes nothing
   deepEqual(setup.entries.map(({ type }) => type), ["call.refused"]);
 });
 
-Deno.test("Router.invoke() hands the job and the grace to the cell, and the smallest of the deadlines", async () => {
+Deno.test("Router.invoke() hands the job and the grace to the cell, and its caller's deadline beside its own", async () => {
   await using setup = await setUp({ actions, limits: { wallMs: 900 } });
-  const calls: FakeCall[] = [];
+  const calls: CellsCall[] = [];
   await setup.wake((call) => {
     calls.push(call);
     return Promise.resolve(json(1));
   });
   await setup.invoke();
   for (const wallMsMax of [100, 10_000]) await setup.invoke({ job, wallMsMax, cancelGraceMs: 70 });
-  deepEqual(calls.map(({ job, wallMs, cancelGraceMs }) => [job, wallMs, cancelGraceMs]), [
-    [undefined, 500, undefined],
-    [job, 100, 70],
-    [job, 500, 70],
+  deepEqual(calls.map((call) => [call.job, call.wallMs, call.soft?.wallMs, call.cancelGraceMs]), [
+    [undefined, 500, undefined, undefined],
+    [job, 500, 100, 70],
+    [job, 500, undefined, 70],
   ]);
+});
+
+/** What a call ends with whose caller had no more patience; see `PendingCalls`. */
+function outwaited(): ProblemError {
+  return new ProblemError("LIMIT_WALL", "Cannot call", {
+    cause: new ProblemError("CANCELLED", "Cannot call"),
+  });
+}
+
+for (const reuse of ["warm", "per-call"] as const) {
+  Deno.test(`Router.invoke() keeps the place of a ${reuse} action that goes on without its caller`, async () => {
+    await using setup = await setUp({ actions: { run: { concurrency: 1 } }, reuse });
+    const ended = Promise.withResolvers<void>();
+    const cell = await setup.wake(({ soft }) => {
+      soft?.onLeft(ended.promise);
+      return Promise.reject(outwaited());
+    });
+    await rejects(setup.invoke({ job, wallMsMax: 10 }), { code: "LIMIT_WALL" });
+    // No place in line either: see callsPendingMax.
+    await rejects(setup.invoke({ job }), { code: "QUEUE_FULL" });
+    equal(cell.isAlive, true);
+    const drained = setup.router.drain().then(() => setup.events.push("drained"));
+    await rejects(setup.invoke({ job }), { code: "NOT_READY" });
+    setup.events.push("ended");
+    ended.resolve();
+    await drained;
+    deepEqual(setup.events.slice(-2), ["ended", "drained"]);
+    equal(cell.isAlive, reuse === "warm");
+  });
+}
+
+Deno.test("Router.invoke() gives the place of an action that went on to the next when it ends", async () => {
+  await using setup = await setUp({ actions: { run: { concurrency: 1 } } });
+  const ended = Promise.withResolvers<void>();
+  const cell = await setup.wake(({ soft }) => {
+    soft?.onLeft(ended.promise);
+    return Promise.reject(outwaited());
+  });
+  await rejects(setup.invoke({ job, wallMsMax: 10 }), { code: "LIMIT_WALL" });
+  cell.call = () => Promise.resolve(json(2));
+  await rejects(setup.invoke({ job }), { code: "QUEUE_FULL" });
+  ended.resolve();
+  // The place is handed on in the turns of the loop that follow: nothing else is to wait for.
+  await new Promise((resolve) => setTimeout(resolve));
+  deepEqual((await setup.invoke({ job })).output, json(2));
+  equal(setup.life.cells.length, 1);
+});
+
+Deno.test("Router.invoke() lets no caller of little patience open a breaker", async () => {
+  await using setup = await setUp({ actions });
+  await setup.wake(() => Promise.reject(outwaited()));
+  for (let call = 0; call < 50; call++) {
+    await rejects(setup.invoke({ job, wallMsMax: 10 }), { code: "LIMIT_WALL" });
+  }
+  equal(setup.life.plugins.find("echo").breaker.state, "closed");
+  equal(setup.life.cells.length, 1);
 });
 
 Deno.test("Call.onAccepted() is told when the call is on disk, before the plugin sees the input", async () => {

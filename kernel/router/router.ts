@@ -39,7 +39,11 @@ interface Routed extends Omit<Route, "action"> {
   readonly call: Call;
   readonly digest: string;
   readonly isIdempotent: boolean;
+  /** Of the action's and the plugin's own time; `wallMs` is what the caller leaves of it. */
+  readonly hardMs: number;
   readonly startedMs: number;
+  /** Its caller is about to be answered while its action goes on until `ended`. */
+  onLeft?(ended: Promise<void>): void;
 }
 
 /** A call past all checks. */
@@ -66,15 +70,18 @@ export class Router {
 
   /** Rejects with ProblemError. */
   invoke(call: Call): Promise<CallResult> {
-    const answer = this.#invoke(call);
-    this.#underWay.add(answer);
-    this.#inputBytes += call.input.length;
+    return this.#track(this.#invoke(call), call);
+  }
+
+  #track<T>(work: Promise<T>, { input }: Call): Promise<T> {
+    this.#underWay.add(work);
+    this.#inputBytes += input.length;
     const forget = () => {
-      this.#underWay.delete(answer);
-      this.#inputBytes -= call.input.length;
+      this.#underWay.delete(work);
+      this.#inputBytes -= input.length;
     };
-    answer.then(forget, forget);
-    return answer;
+    work.then(forget, forget); // what it rejects with is its caller's, or where there is none the plugin's next call's
+    return work;
   }
 
   /**
@@ -97,31 +104,37 @@ export class Router {
     return describeRoute(this.deps.plugins.find(plugin), action);
   }
 
-  /** Takes no more calls, and waits for those under way. */
+  /** Takes no more calls, and waits for those under way, also where their callers no longer do. */
   async drain(): Promise<void> {
     this.#isDraining = true;
-    await Promise.allSettled(this.#underWay);
+    while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
   }
 
   async #invoke(call: Call): Promise<CallResult> {
     const first = await this.#route(call, this.deps.inputBytesPendingMax);
-    const { installed, manifest, digest } = first;
+    const { manifest, digest } = first;
     const turnstile = this.#lines.of(call, manifest, digest);
     const hasWaited = !turnstile.tryEnter();
     if (hasWaited) await this.#wait(turnstile, first);
+    const left: { ended?: Promise<void> } = {};
     try {
       // The plugin may be another by now, or have been stopped: a call in line must not wake it.
       const routed = hasWaited ? { ...await this.#route(call), startedMs: first.startedMs } : first;
-      return await this.#pass(routed);
+      return await this.#pass({ ...routed, onLeft: (ended) => left.ended = ended });
     } finally {
-      installed.plugin.touch();
-      try {
-        if (manifest.reuse === "per-call") {
-          await installed.plugin.inOrder(() => installed.plugin.sleep("per-call"));
-        }
-      } finally {
-        turnstile.leave();
-      }
+      // Its place stays taken, or a caller of little patience could have any number of actions run on.
+      if (left.ended !== undefined) {
+        void this.#track(left.ended.then(() => this.#leave(first, turnstile)), call);
+      } else await this.#leave(first, turnstile);
+    }
+  }
+
+  async #leave({ installed: { plugin }, manifest }: Routed, turnstile: Turnstile): Promise<void> {
+    plugin.touch();
+    try {
+      if (manifest.reuse === "per-call") await plugin.inOrder(() => plugin.sleep("per-call"));
+    } finally {
+      turnstile.leave();
     }
   }
 
@@ -195,7 +208,7 @@ export class Router {
 
   /** Makes the call; once more in a new cell when its cell ended under it and the action is idempotent. */
   async #run(accepted: Accepted, first: CallableCell): Promise<CallResult> {
-    const { call, isIdempotent, wallMs } = accepted;
+    const { call, isIdempotent, wallMs, hardMs, onLeft } = accepted;
     const { action, request, signal, job, cancelGraceMs } = call;
     const { sink, hasBegun } = watched(call.sink);
     const attempted = {
@@ -205,12 +218,17 @@ export class Router {
       ...(cancelGraceMs === undefined ? {} : { cancelGraceMs }),
     };
     let cell = first;
-    let leftMs = wallMs;
-    const untilMs = performance.now() + wallMs;
+    let usedMs = 0;
+    const sinceMs = performance.now();
+    const untilMs = sinceMs + wallMs;
+    const leftOf = (ofMs: number) => Math.max(1, Math.ceil(ofMs - usedMs));
     for (let attempt = 1;; attempt++) {
       let output: Uint8Array<ArrayBuffer>;
       try {
-        output = await cell.cell.call({ ...attempted, wallMs: leftMs });
+        const soft = wallMs < hardMs && onLeft !== undefined
+          ? { soft: { wallMs: leftOf(wallMs), onLeft } }
+          : {};
+        output = await cell.cell.call({ ...attempted, wallMs: leftOf(hardMs), ...soft });
       } catch (error) {
         const problem = asProblem(error);
         // A job has attempts of its own.
@@ -220,7 +238,7 @@ export class Router {
         const next = isRetried ? await this.#next(accepted, problem, untilMs) : undefined;
         if (next === undefined) return await this.#failed(accepted, problem);
         cell = next;
-        leftMs = Math.max(1, Math.ceil(untilMs - performance.now()));
+        usedMs = performance.now() - sinceMs;
         continue;
       }
       return await this.#completed(accepted, output);
@@ -305,9 +323,10 @@ export class Router {
         const state = `inputs of ${this.#inputBytes} bytes are under way`;
         throw new ProblemError("QUEUE_FULL", `Cannot take a call: ${state}`, { retryAfterMs: 1_000 });
       }
-      const wallMs = Math.min(route.wallMs, call.wallMsMax ?? Infinity);
+      const hardMs = route.wallMs;
+      const wallMs = Math.min(hardMs, call.wallMsMax ?? Infinity);
       const digest = route.installed.plugin.release?.digest ?? "";
-      return { ...route, call, digest, isIdempotent, wallMs, startedMs };
+      return { ...route, call, digest, isIdempotent, wallMs, hardMs, startedMs };
     } catch (error) {
       throw await this.#refused(call, error);
     }

@@ -50,10 +50,10 @@ export interface SchedulesTable {
   passed(id: string, nextAtMs: number | null, last?: { atMs: number; job: string }): void;
   /** All there are, whatever their state. */
   count(): number;
-  /** In force, ascending by id, which is by creation; without what is large. */
-  list(): ScheduleSummary[];
-  /** In force, and their time has come; the one due first stands first. */
-  due(nowMs: number, limit: number): ScheduleRow[];
+  /** In force, with an id above `after`, ascending by id, which is by creation; without what is large. */
+  list(after: string, limit: number): ScheduleSummary[];
+  /** In force, and their time has come, but for those of `heldActors`; the one due first stands first. */
+  due(nowMs: number, limit: number, heldActors: readonly string[]): ScheduleRow[];
   /** When the next of those in force is due. */
   nextAtMs(): number | undefined;
   /** What a crash left between a row and its entry. */
@@ -102,13 +102,15 @@ export function createSchedulesTable(db: DatabaseSync): SchedulesTable {
     WHERE id = ? AND untold = 0
   `);
   const count = db.prepare("SELECT count(*) AS count FROM schedules");
-  const selectAll = db.prepare(`
+  const selectPage = db.prepare(`
     SELECT id, actor, next_at_ms, last_at_ms, last_job, created_at_ms,
       json_remove(request, '$.input') AS request
-    FROM schedules WHERE untold = 0 ORDER BY id
+    FROM schedules WHERE untold = 0 AND id > ? ORDER BY id LIMIT ?
   `);
   const selectDue = db.prepare(`
-    SELECT * FROM schedules WHERE next_at_ms <= ? AND untold = 0 ORDER BY next_at_ms, id LIMIT ?
+    SELECT * FROM schedules
+    WHERE next_at_ms <= ? AND untold = 0 AND actor NOT IN (SELECT value FROM json_each(?))
+    ORDER BY next_at_ms, id LIMIT ?
   `);
   const selectNext = db.prepare(`
     SELECT next_at_ms AS next FROM schedules WHERE next_at_ms IS NOT NULL AND untold = 0
@@ -137,8 +139,8 @@ export function createSchedulesTable(db: DatabaseSync): SchedulesTable {
       checkChanged(id, pass.run(nextAtMs, last?.atMs ?? null, last?.job ?? null, id).changes, "move on");
     },
     count: () => z.object({ count: z.int() }).parse(count.get()).count,
-    list: () => selectAll.all().map(parseRow),
-    due: (nowMs, limit) => selectDue.all(nowMs, limit).map(parseRow),
+    list: (after, limit) => selectPage.all(after, limit).map(parseRow),
+    due: (nowMs, limit, heldActors) => selectDue.all(nowMs, JSON.stringify(heldActors), limit).map(parseRow),
     nextAtMs: () => z.object({ next: z.int() }).optional().parse(selectNext.get())?.next,
     untold: () => selectUntold.all(0).map(parseRow),
     going: () => selectUntold.all(1).map(parseRow),

@@ -12,7 +12,7 @@
 import { wsProtocolVersion, wsSubprotocol, wsTokenPrefix } from "../../schemas/ws_protocol.ts";
 import type { ClientClock } from "./clock.ts";
 import { AirlockError, ConnectionLostError, ConnectionRefusedError, ProtocolError } from "./errors.ts";
-import { readMessage } from "./read_message.ts";
+import { readMessage, type Unreadable } from "./read_message.ts";
 import type { Ready, ServerMessage } from "./server_messages.ts";
 
 /** What the client needs of a WebSocket: the browser's, Deno's, Node's, and that of the package `ws` have it. */
@@ -53,6 +53,8 @@ export interface ConnectionHandlers {
   ready(payload: Ready): void;
   /** Throws ProtocolError for what it does not expect. */
   message(message: ServerMessage, chars: number): void;
+  /** Throws ProtocolError where nothing was asked under its id. */
+  unreadable(message: Unreadable): void;
   /** Once, and nothing after it. */
   ended(end: ConnectionEnd): void;
 }
@@ -146,7 +148,10 @@ export class Connection {
       const message = readMessage(data, this.#options.messageCharsMax);
       // A newer server's: a sign of life like any other.
       if (message === undefined) return;
-      if (this.#phase === "ready") {
+      if (message.type === "UNREADABLE") {
+        if (this.#phase !== "ready") throw message.cause;
+        this.#handlers.unreadable(message);
+      } else if (this.#phase === "ready") {
         if (isRevocation(message)) return this.#refuse("the token is not valid any more", 401);
         if (message.type === "READY") throw new ProtocolError('Cannot take "READY": it came before');
         this.#handlers.message(message, typeof data === "string" ? data.length : 0);

@@ -10,13 +10,15 @@
  *
  * The table gives each request its id on the wire and leads what comes back to its exchange. An id is never used
  * twice by a client. An answer to an id that was given out and is done with is ignored: the exchange timed out or
- * was cancelled while it was on its way. One to an id that never was is a fault of the server.
+ * was cancelled while it was on its way. One to an id that never was is a fault of the server. One that cannot be read
+ * fails its exchange, and no other.
  *
  * @module
  */
 import type { ClientMessage } from "../../schemas/ws_protocol.ts";
 import { AirlockError, MessageTooLargeError, ProtocolError, TooManyRequestsError } from "./errors.ts";
 import type { Link } from "./link.ts";
+import type { Unreadable } from "./read_message.ts";
 import type { Ready, ServerMessage } from "./server_messages.ts";
 
 type Body<T> = T extends ClientMessage ? { readonly type: T["type"]; readonly payload: unknown } : never;
@@ -133,6 +135,23 @@ export class Exchanges {
     this.#beginWaiting();
   }
 
+  /** Throws {@linkcode ProtocolError} where nothing was asked under its id. */
+  receiveUnreadable({ id, sent, cause }: Unreadable): void {
+    const slot = this.#slots.get(id);
+    if (slot === undefined) {
+      if (!this.#wasGiven(id)) throw cause;
+      this.#cancels.delete(id);
+      return;
+    }
+    if (isLast({ type: sent }, slot)) this.#free(id);
+    const { exchange } = slot;
+    if (exchange !== undefined) {
+      this.cancel(exchange);
+      exchange.fail(cause);
+    }
+    this.#beginWaiting();
+  }
+
   ready({ messageBytesMax, requestsMax }: Ready): void {
     this.#messageBytesMax = messageBytesMax;
     this.#requestsMax = requestsMax;
@@ -180,6 +199,12 @@ export class Exchanges {
     return `r${++this.#lastNumber}`;
   }
 
+  /** Whether it is the id of a request of ours. */
+  #wasGiven(id: string): boolean {
+    const number = /^r([1-9]\d{0,15})$/.exec(id)?.[1];
+    return number !== undefined && Number(number) <= this.#lastNumber;
+  }
+
   /** What still comes for it is ignored. Returns the id of its request, where it has one. */
   #abandon(exchange: Exchange): string | undefined {
     const id = this.#idOf.get(exchange);
@@ -210,8 +235,7 @@ export class Exchanges {
     if (type === "ERROR" && id === null) {
       throw new ProtocolError('Cannot take "ERROR": it answers nothing', new AirlockError(message.payload));
     }
-    const number = /^r([1-9]\d{0,15})$/.exec(id ?? "")?.[1];
-    if (id === null || number === undefined || Number(number) > this.#lastNumber) {
+    if (id === null || !this.#wasGiven(id)) {
       throw new ProtocolError(`Cannot take "${type}": nothing was asked under its id`);
     }
     const cancelled = this.#cancels.get(id);
@@ -223,7 +247,7 @@ export class Exchanges {
 }
 
 /** Whether nothing comes after it to the same request. */
-function isLast({ type }: ServerMessage, slot: Slot): boolean {
+function isLast({ type }: Pick<ServerMessage, "type">, slot: Slot): boolean {
   return type === "COMPLETE" || type === "ERROR" || (type === "RESULT" && slot.type !== "SUBSCRIBE");
 }
 

@@ -114,13 +114,24 @@ class JobWatch implements Exchange {
   }
 
   #take(payload: EventPayload, chars: number): void {
-    const event = readJobEvent(payload);
+    const event = this.#read(payload);
     if (event === undefined || event.seq <= this.#seq) return;
     this.#seq = event.seq;
     this.#inbox.push(event, chars);
     if (!this.#inbox.isFull) return;
     this.#state = "paused";
     this.#exchanges.cancel(this);
+  }
+
+  /** undefined: none to be told. One that cannot be read ends this watch, and not the connection. */
+  #read(payload: EventPayload): JobEvent | undefined {
+    try {
+      return readJobEvent(payload);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.fail(error);
+      return undefined;
+    }
   }
 
   #refused(error: AirlockError): void {

@@ -14,6 +14,7 @@
 import { type Backoff, pauseBefore } from "./backoff.ts";
 import { Connection, type ConnectionEnd, type ConnectionOptions } from "./connection.ts";
 import { ClientClosedError, ConnectionLostError, GaveUpError } from "./errors.ts";
+import type { Unreadable } from "./read_message.ts";
 import type { Ready, ServerMessage } from "./server_messages.ts";
 
 /** ERROR: it does not try any more. */
@@ -32,6 +33,7 @@ export interface LinkHandlers {
   /** Of each connection. */
   ready(payload: Ready): void;
   message(message: ServerMessage, chars: number): void;
+  unreadable(message: Unreadable): void;
   /** A connection that was READY ended. */
   lost(cause: Error): void;
   failed(cause: Error): void;
@@ -110,6 +112,7 @@ export class Link {
       this.#connection = new Connection(this.#options, {
         ready: (payload) => this.#ready(payload),
         message: (message, chars) => this.#handlers.message(message, chars),
+        unreadable: (message) => this.#handlers.unreadable(message),
         ended: (end) => this.#ended(end),
       }, this.#handlers.feedAfter());
     } catch (cause) {

@@ -5,11 +5,13 @@
  * and a token is any JSON value. All else is parsed by the schemas of `server_messages.ts`, the message that ends
  * the stream included. A message or an event of a type that is not known is a newer server's, and ignored. A
  * plugin's data is what `JSON.parse` makes of it: a key `__proto__` in it is an ordinary property of its own and
- * changes no prototype. Pure.
+ * changes no prototype. What cannot be read and names a request is that request's misfortune alone: a job that a newer
+ * server shows otherwise must not take the connection from all the others. Pure.
  *
  * @module
  */
-import type { z } from "zod";
+import { z } from "zod";
+import { requestIdSchema } from "../../schemas/ws_protocol.ts";
 import { ProtocolError } from "./errors.ts";
 import {
   type EventPayload,
@@ -22,8 +24,16 @@ import {
   serverMessageSchema,
 } from "./server_messages.ts";
 
+/** A message about a request of a type that is known, but it does not fit that type. */
+export interface Unreadable {
+  readonly type: "UNREADABLE";
+  readonly id: string;
+  readonly sent: ServerMessage["type"];
+  readonly cause: ProtocolError;
+}
+
 /** undefined: of a type that is not known. Throws {@linkcode ProtocolError}. */
-export function readMessage(data: unknown, charsMax: number): ServerMessage | undefined {
+export function readMessage(data: unknown, charsMax: number): ServerMessage | Unreadable | undefined {
   if (typeof data !== "string") throw new ProtocolError('Cannot read "a message": it is not text');
   if (data.length > charsMax) {
     throw new ProtocolError(
@@ -34,7 +44,13 @@ export function readMessage(data: unknown, charsMax: number): ServerMessage | un
   const token = readToken(value);
   if (token !== undefined) return token;
   if (isRecord(value) && isOther(value.type, messageTypes)) return undefined;
-  return parse(serverMessageSchema, value, "a message");
+  try {
+    return parse(serverMessageSchema, value, "a message");
+  } catch (cause) {
+    const named = cause instanceof ProtocolError ? namedSchema.safeParse(value) : undefined;
+    if (!(cause instanceof ProtocolError) || !named?.success) throw cause;
+    return { type: "UNREADABLE", id: named.data.id, sent: named.data.type, cause };
+  }
 }
 
 /** undefined: of a type that is not known. Throws {@linkcode ProtocolError}. */
@@ -72,6 +88,10 @@ export function parse<T>(schema: z.ZodType<T>, value: unknown, what: string): T 
 }
 
 const messageTypes = new Set<unknown>(serverMessageSchema.options.map(({ shape }) => shape.type.value));
+const namedSchema = z.object({
+  type: z.enum(serverMessageSchema.options.map(({ shape }) => shape.type.value)),
+  id: requestIdSchema,
+});
 const jobEventTypes = new Set<unknown>(jobEventSchema.options.map(({ shape }) => shape.event.value));
 const feedEventTypes = new Set<unknown>(feedEventSchema.options.map(({ shape }) => shape.event.value));
 

@@ -226,6 +226,7 @@ const rows: readonly Row[] = [
       deepEqual([state, attempt, error?.code], ["failed", 1, "LIMIT_WALL"]);
       match(error?.message ?? "", /^Cannot call plugin "(?:worker|brief)": /);
     }
+    open(airlock, "never");
   }],
 ];
 
@@ -244,6 +245,25 @@ Deno.test("jobs: over HTTP", async (t) => {
     },
   });
   for (const [behaviour, check] of rows) await t.step(behaviour, () => check(airlock));
+});
+
+Deno.test("jobs: a deadline that a caller chose harms neither the plugin nor the calls beside it", async () => {
+  await using airlock = await Airlock.start({
+    args: ["--tier", "process"],
+    config: { cells: { breakerFailures: 2 }, http: { drainTimeoutMs: 100 } },
+    plugins: { worker: workerPackage("worker", { restart: { max: 1 } }) },
+  });
+  const neighbour = airlock.invoke("worker", "gated", { name: "neighbour", gate: "beside" });
+  await traced(airlock, "+neighbour");
+  const { pid } = await airlock.plugin("worker");
+  for (let round = 0; round < 3; round++) {
+    const { state, attempt, error } = await run(airlock, "heedless", { name: "late" }, { deadlineMs: 50 });
+    deepEqual([state, attempt, error?.code], ["failed", 1, "LIMIT_WALL"]);
+  }
+  open(airlock, "beside");
+  deepEqual([(await neighbour).status, traceOf(airlock).includes("-neighbour")], [200, true]);
+  const plugin = await airlock.plugin("worker");
+  deepEqual([plugin.pid, plugin.state, plugin.breaker, plugin.restarts], [pid, "running", "closed", 0]);
 });
 
 Deno.test("jobs: of all, and of one plugin, no more run at once than is set, and none longer", async () => {
@@ -273,4 +293,5 @@ Deno.test("jobs: of all, and of one plugin, no more run at once than is set, and
   const stuck = await enqueue(airlock, "gated", { name: "long", gate: "never" }, { deadlineMs: 600_000 });
   await reaches(airlock, stuck, "running");
   equal((await ended(airlock, stuck)).error?.code, "LIMIT_WALL");
+  open(airlock, "never"); // it goes on until then
 });

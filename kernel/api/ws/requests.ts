@@ -21,7 +21,14 @@ import { readerOf } from "../jobs.ts";
 import { toProblemError } from "../problems.ts";
 import type { Outbox } from "./outbox.ts";
 import { pump } from "./pump.ts";
-import { errorText, eventPayload, invokedPayload, messageText, type WsError } from "./server_messages.ts";
+import {
+  errorText,
+  eventPayload,
+  invokedPayload,
+  jobPayload,
+  messageText,
+  type WsError,
+} from "./server_messages.ts";
 
 const logger = getLogger(["airlock", "api", "ws"]);
 
@@ -206,7 +213,8 @@ export class Requests {
     checkRole(caller, "invoker");
     this.#inputBytes(payload.input);
     const { value: [job], checkpoint } = await this.options.kernel.jobs.enqueue([payload], caller.actor);
-    return messageText("RESULT", id, JSON.stringify({ kind: "job", job, checkpoint }));
+    if (job === undefined) throw new TypeError("Cannot answer ENQUEUE: nothing was enqueued");
+    return messageText("RESULT", id, jobPayload({ value: job, checkpoint }));
   }
 
   async #subscribe(
@@ -247,12 +255,8 @@ export class Requests {
 
   async #cancelJob(id: string, job: string, caller: Caller): Promise<string> {
     checkRole(caller, "invoker");
-    const { value, checkpoint } = await this.options.kernel.jobs.cancel(
-      job,
-      caller.actor,
-      readerOf(caller),
-    );
-    return messageText("RESULT", id, JSON.stringify({ kind: "job", job: value, checkpoint }));
+    const cancelled = await this.options.kernel.jobs.cancel(job, caller.actor, readerOf(caller));
+    return messageText("RESULT", id, jobPayload(cancelled));
   }
 
   async #refuseFull(request: Request, state: string): Promise<void> {

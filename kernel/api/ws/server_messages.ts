@@ -11,6 +11,8 @@
 import type { Fault } from "../../../schemas/problem.ts";
 import type { ServerMessageType, WsErrorCode } from "../../../schemas/ws_protocol.ts";
 import type { Event } from "../../bus/event_cursor.ts";
+import { jobText } from "../../jobs/job_view.ts";
+import type { Recorded, ShownJob } from "../../jobs/jobs.ts";
 import type { CallResult } from "../../router/call.ts";
 import { checkpointMember, resultMembers } from "../result_text.ts";
 
@@ -22,6 +24,11 @@ export function messageText(type: ServerMessageType, id: string | null, payload:
 /** Payload of the RESULT or COMPLETE of an INVOKE. */
 export function invokedPayload(result: CallResult): string {
   return `{"kind":"invoked",${resultMembers(result)},${checkpointMember(result.checkpoint)}}`;
+}
+
+/** Payload of the RESULT that shows a job. */
+export function jobPayload({ value, checkpoint }: Recorded<ShownJob>): string {
+  return `{"kind":"job","job":${jobText(value)},${checkpointMember(checkpoint)}}`;
 }
 
 /** Payload of an EVENT. A job's events are named by a number, the feed's by a text. */

@@ -16,13 +16,24 @@
 export function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join()}]`;
   if (typeof value === "object" && value !== null) {
-    const members = Object.entries(value).filter(([, member]) => member !== undefined);
-    // Names are never equal. `<` on strings compares code units.
-    members.sort(([a], [b]) => a < b ? -1 : 1);
-    return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${canonicalJson(member)}`).join()}}`;
+    const names = sortedNames(value);
+    let text = "";
+    for (const name of names) {
+      const member: unknown = Reflect.get(value, name);
+      if (member === undefined) continue;
+      text += `${text === "" ? "{" : ","}${JSON.stringify(name)}:${canonicalJson(member)}`;
+    }
+    return text === "" ? "{}" : `${text}}`;
   }
   const isJson = value === null || typeof value === "string" || typeof value === "boolean" ||
     Number.isFinite(value);
   if (!isJson) throw new TypeError(`Cannot write canonical JSON: a ${typeof value} is no JSON value`);
   return JSON.stringify(value);
+}
+
+/** Names are never equal, and code units are what strings are sorted by if nothing else is said. */
+function sortedNames(value: object): string[] {
+  const names = Object.keys(value);
+  const isSorted = names.every((name, index) => index === 0 || (names[index - 1] ?? "") < name);
+  return isSorted ? names : names.sort();
 }

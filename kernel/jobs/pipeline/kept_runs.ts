@@ -18,6 +18,8 @@ const valueBytes = 64;
 const [openArray, openObject, comma] = [0x5b, 0x7b, 0x2c];
 
 export class KeptRuns {
+  /** Is not dropped: it has read a part of what it needs to go on, and would read that again and again. */
+  pinned: number | undefined;
   /** In the order in which they were last used. */
   readonly #kept = new Map<number, Kept>();
 
@@ -50,13 +52,16 @@ export class KeptRuns {
 
   delete(pipeline: number): void {
     this.#kept.delete(pipeline);
+    if (this.pinned === pipeline) this.pinned = undefined;
   }
 
-  /** Drops what is too much, but never the one that was used last. */
+  /** Drops what is too much, but never the one that was used last, nor the one that is pinned. */
   trim(): void {
     let { bytes } = this;
+    const last = [...this.#kept.keys()].at(-1);
     for (const [pipeline, kept] of this.#kept) {
-      if (bytes <= this.bytesMax || this.#kept.size === 1) return;
+      if (bytes <= this.bytesMax || pipeline === last) return;
+      if (pipeline === this.pinned) continue;
       bytes -= kept.bytes + kept.run.heldBytes;
       this.#kept.delete(pipeline);
     }

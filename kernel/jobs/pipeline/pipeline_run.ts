@@ -7,8 +7,9 @@
  *
  * Whoever has a run tells it of each change ({@linkcode PipelineRun.set}) and carries out what
  * {@linkcode PipelineRun.next} says, the new jobs in one transaction; a run whose word was not carried out is
- * dropped. Of many jobs, as those of a map, one call gives a part; before the first is given all are made. A call of `next` costs what has changed and what begins: of a map with 10,000 items, each end costs the
- * same as of one with ten. The first costs the whole plan.
+ * dropped. Of many jobs, as those of a map, one call gives a part; before the first is given all are made, in as many
+ * calls as the reading of outputs takes. A call costs what has changed and what begins: of a map with 10,000 items,
+ * each end costs the same as of one with ten. The first costs the whole plan.
  *
  * A step whose input cannot be made fails without a job; that too follows from what is stored, and is found
  * again. Once a step's failure has stopped the pipeline no other begins, those that run are to be cancelled, and
@@ -16,7 +17,6 @@
  * none, the first that could not begin; else the first that was cancelled.
  *
  * Pure, but for the reading of outputs.
- *
  * @module
  */
 import { Buffer } from "node:buffer";
@@ -39,6 +39,14 @@ import {
   type StepJob,
   type StepProgress,
 } from "./step_progress.ts";
+import {
+  type CallLimits,
+  type PipelineLimits,
+  ReadsSpentError,
+  referencesOf,
+  StepOutputs,
+  type StepReference,
+} from "./step_outputs.ts";
 
 export type PipelineOutcome =
   /** `outputJson`: see `schemas/pipeline.ts`. */
@@ -59,17 +67,10 @@ export interface NextSteps {
   readonly faults: readonly { readonly step: string; readonly message: string }[];
   /** There is more to enqueue: once these are stored, `next` is to be called again. */
   readonly more: boolean;
+  /** What it cost, beside the jobs, in rows of a work budget. */
+  readonly rows: number;
   /** The pipeline has ended, and none of its jobs runs. */
   readonly outcome?: PipelineOutcome;
-}
-
-export interface PipelineLimits {
-  /** Of the inputs of one step, all items of a map together, and of an output that is referred to. */
-  readonly inputBytesMax: number;
-  /** Of the pipeline's output. */
-  readonly outputBytesMax: number;
-  /** Of inputs: a call of `next` that has come to this many enqueues no further job. */
-  readonly batchBytesMax: number;
 }
 
 export interface PipelineSource {
@@ -98,10 +99,9 @@ export class PipelineRun {
   readonly #states = new Map<string, JobState>();
   readonly #opened: Gate[];
   readonly #faults: { step: string; message: string }[] = [];
-  /** Outputs that were read in this call of `next`. */
-  readonly #outputs = new Map<string, JsonText>();
-  #outputBytes = 0;
-  /** Those whose turn has come; and then, those of them that can begin. */
+  readonly #outputs: StepOutputs;
+  /** Those whose turn has come; of them, those that come to jobs; of them, those that can begin. */
+  readonly #turns: StepProgress[] = [];
   readonly #ready: StepProgress[] = [];
   readonly #waiting: StepProgress[] = [];
   /** Of the jobs that were made, and wait to be taken. */
@@ -116,6 +116,11 @@ export class PipelineRun {
   constructor(source: PipelineSource) {
     this.#source = source;
     this.#input = JsonText.ofValue(source.input);
+    const { inputBytesMax } = source.limits;
+    this.#outputs = new StepOutputs(
+      (id) => this.#readOutput(id, new BytesBudget(inputBytesMax)),
+      inputBytesMax,
+    );
     const { steps, start } = createProgress(source.plan);
     this.#steps = steps;
     this.#opened = [start];
@@ -149,21 +154,26 @@ export class PipelineRun {
     this.#settle(step);
   }
 
-  /** Bytes of inputs that were made and wait to be taken. */
+  /** Bytes of inputs that were made and wait to be taken, and of parts of outputs. */
   get heldBytes(): number {
-    return this.#madeBytes;
+    return this.#madeBytes + this.#outputs.bytes;
   }
 
-  /** `jobsMax`: how many jobs it may give; with 0 it says what else there is to do. */
-  next({ jobsMax = Infinity }: { jobsMax?: number } = {}): NextSteps {
+  /** It has jobs that have not ended. */
+  get isActive(): boolean {
+    return this.#active > 0;
+  }
+
+  next({ jobsMax = Infinity, rowsMax = Infinity }: CallLimits = {}): NextSteps {
     const enqueue: StepJob[] = [];
+    this.#outputs.begin(rowsMax);
     const more = this.#begin(enqueue, jobsMax);
-    this.#outputs.clear();
-    this.#outputBytes = 0;
+    this.#outputs.end(!more);
     for (const { key } of enqueue) this.set(key, { state: "pending" });
-    const outcome = this.#outcome();
+    const outcome = more ? undefined : this.#outcome();
     return {
       enqueue,
+      rows: Math.ceil(this.#outputs.rows),
       cancel: this.#isStopped && this.#active > 0,
       faults: this.#faults.splice(0),
       more,
@@ -176,31 +186,59 @@ export class PipelineRun {
    * are made before one is taken: a step that cannot begin may stop the others.
    */
   #begin(enqueue: StepJob[], jobsMax: number): boolean {
-    const { batchBytesMax } = this.#source.limits;
-    for (this.#open(); this.#ready.length > 0; this.#open()) {
-      for (const step of this.#ready.splice(0)) {
-        // Once a job has failed, no step that cannot begin changes anything.
-        if (this.#hasFailed) continue;
-        const made = this.#attempt(step, () => this.#makeJobs(step));
-        if (made === undefined) continue;
-        this.#waiting.push(step);
-        // The others are made again when they are taken.
-        if (this.#madeBytes >= batchBytesMax) continue;
-        step.made = made;
-        this.#madeBytes += made.bytes;
+    try {
+      for (let step = this.#nextTurn(); step !== undefined; step = this.#nextTurn()) {
+        if (this.#outputs.isSpent) return true;
+        this.#prepare(step);
       }
+      return this.#isStopped ? false : this.#takeWaiting(enqueue, jobsMax);
+    } catch (error) {
+      if (error instanceof ReadsSpentError) return true;
+      throw error;
     }
-    if (this.#isStopped) return false;
+  }
+
+  /** Stays the next until it has had its turn: what ends a call leaves it where it is. */
+  #nextTurn(): StepProgress | undefined {
+    for (let gate = this.#opened.pop(); gate !== undefined; gate = this.#opened.pop()) {
+      this.#turns.push(...gate.nodes);
+    }
+    return this.#turns[0] ?? this.#ready[0];
+  }
+
+  #prepare(step: StepProgress): void {
+    if (this.#turns.length > 0) {
+      const count = this.#attempt(step, () => this.#countItems(step));
+      this.#turns.shift();
+      if (count === undefined) return;
+      step.count = count;
+      if (step.node.map !== undefined) this.#jobs += count;
+      if (this.#isTooMany) this.#isStopped = true;
+      if (step.known < count) this.#ready.push(step);
+      else this.#settle(step);
+      return;
+    }
+    // Once a job has failed, no step that cannot begin changes anything.
+    const made = this.#hasFailed ? undefined : this.#attempt(step, () => this.#makeJobs(step));
+    this.#ready.shift();
+    if (made === undefined) return;
+    this.#waiting.push(step);
+    // The others are made again when they are taken.
+    if (this.#madeBytes >= this.#source.limits.batchBytesMax) return;
+    step.made = made;
+    this.#madeBytes += made.bytes;
+  }
+
+  #takeWaiting(enqueue: StepJob[], jobsMax: number): boolean {
     this.#waiting.sort((a, b) => a.index - b.index);
-    let left = batchBytesMax;
-    let begun = 0;
-    for (const step of this.#waiting) {
-      if (left <= 0 || enqueue.length >= jobsMax) break;
+    let left = this.#source.limits.batchBytesMax;
+    for (let step = this.#waiting[0]; step !== undefined; step = this.#waiting[0]) {
+      const isSpent = step.made === undefined && this.#outputs.isSpent;
+      if (isSpent || left <= 0 || enqueue.length >= jobsMax) break;
       left = this.#take(step, enqueue, { jobsMax, left });
       if (step.made !== undefined) break;
-      begun++;
+      this.#waiting.shift();
     }
-    this.#waiting.splice(0, begun);
     return this.#waiting.length > 0;
   }
 
@@ -228,21 +266,6 @@ export class PipelineRun {
     return left;
   }
 
-  /** Lets the nodes behind each open gate have their turn. */
-  #open(): void {
-    for (let gate = this.#opened.pop(); gate !== undefined; gate = this.#opened.pop()) {
-      for (const step of gate.nodes) {
-        const count = this.#attempt(step, () => this.#countItems(step));
-        if (count === undefined) continue;
-        step.count = count;
-        if (step.node.map !== undefined) this.#jobs += count;
-        if (this.#isTooMany) this.#isStopped = true;
-        if (step.known < count) this.#ready.push(step);
-        else this.#settle(step);
-      }
-    }
-  }
-
   get #isTooMany(): boolean {
     return this.#jobs > this.#source.plan.stepsMax;
   }
@@ -251,13 +274,15 @@ export class PipelineRun {
     const { map, onFailure } = step.node;
     if (map === undefined) return 1;
     if (!("from" in map)) return map.length;
+    this.#outputs.load([map]);
     return this.#listOf(map, onFailure).length;
   }
 
   #listOf(map: Reference, onFailure: FailurePolicy): readonly unknown[] {
     const found = resolveReference(map, this.#values(), { isMissingNull: onFailure === "continue" });
-    if (!Array.isArray(found.value)) throw new UnresolvedError("what it is to run over is no list");
-    return found.value;
+    const list = map.from === "step" ? this.#outputs.valueAt(map, found) : found.value;
+    if (!Array.isArray(list)) throw new UnresolvedError("what it is to run over is no list");
+    return list;
   }
 
   /** Undefined: the step cannot begin, and is over. */
@@ -283,6 +308,7 @@ export class PipelineRun {
     const { inputBytesMax } = this.#source.limits;
     const options = { isMissingNull: onFailure === "continue" };
     const values = this.#values();
+    this.#outputs.load(referencesOf(step.node));
     const list = map === undefined || !("from" in map) ? undefined : this.#listOf(map, onFailure);
     const template = resolveConstants(input, values, options, new BytesBudget(inputBytesMax));
     const budget = new BytesBudget(inputBytesMax);
@@ -303,6 +329,7 @@ export class PipelineRun {
       );
       jobs.push({ key, plugin, action, inputJson, deadlineMs, retry });
     }
+    this.#outputs.made(budget.used);
     return { jobs, bytes: budget.used, taken: 0 };
   }
 
@@ -319,33 +346,18 @@ export class PipelineRun {
   }
 
   #values() {
-    return { input: this.#input, output: (id: string) => this.#outputOfStep(id) };
-  }
-
-  #outputOfStep(id: string): JsonText {
-    const read = this.#outputs.get(id);
-    if (read !== undefined) return read;
-    const { inputBytesMax } = this.#source.limits;
-    const text = this.#readOutput(id, new BytesBudget(inputBytesMax));
-    const bytes = Buffer.byteLength(text);
-    if (this.#outputBytes + bytes > inputBytesMax) {
-      this.#outputs.clear();
-      this.#outputBytes = 0;
-    }
-    const output = JsonText.ofText(text);
-    this.#outputs.set(id, output);
-    this.#outputBytes += bytes;
-    return output;
+    return { input: this.#input, output: (of: StepReference) => this.#outputs.at(of) };
   }
 
   /** Null where there is none. */
-  #readOutput(id: string, budget: BytesBudget): string {
+  #readOutput(id: string, budget: BytesBudget): { text: string; reads: number } {
     const step = this.#steps.get(id);
-    if (step === undefined || step.fault !== undefined) return budget.take("null");
+    if (step === undefined || step.fault !== undefined) return { text: budget.take("null"), reads: 0 };
     const read = (key: string) =>
       budget.take(this.#states.get(key) === "completed" ? this.#source.outputOf(key) : "null");
-    if (step.node.map === undefined) return read(id);
-    return `[${Array.from({ length: step.count ?? 0 }, (_, item) => read(step.key(item))).join()}]`;
+    if (step.node.map === undefined) return { text: read(id), reads: 1 };
+    const reads = step.count ?? 0;
+    return { text: `[${Array.from({ length: reads }, (_, item) => read(step.key(item))).join()}]`, reads };
   }
 
   #outcome(): PipelineOutcome | undefined {
@@ -353,9 +365,11 @@ export class PipelineRun {
     if (this.#over < this.#steps.size) return undefined;
     try {
       const budget = new BytesBudget(this.#source.limits.outputBytesMax);
-      const members = [...this.#steps.keys()].map((id) =>
-        `${JSON.stringify(id)}:${this.#readOutput(id, budget)}`
-      );
+      const members = [...this.#steps.keys()].map((id) => {
+        const { text, reads } = this.#readOutput(id, budget);
+        this.#outputs.readWhole(text.length, reads);
+        return `${JSON.stringify(id)}:${text}`;
+      });
       return { state: "completed", outputJson: `{${members.join()}}` };
     } catch (error) {
       if (!(error instanceof UnresolvedError)) throw error;

@@ -76,8 +76,8 @@ export class JsonText {
 export interface Values {
   /** Of the pipeline. */
   readonly input: JsonText;
-  /** Of a step that has ended: null where it has none. */
-  output(step: string): JsonText;
+  /** What the path leads to in the output of a step that has ended, which is null where it has none. */
+  output(reference: Extract<Reference, { readonly from: "step" }>): JsonText | undefined;
   readonly item?: { readonly value: JsonText; readonly index: number };
 }
 
@@ -89,20 +89,18 @@ export interface ResolveOptions {
 /** Throws {@linkcode UnresolvedError}. */
 export function resolveReference(reference: Reference, values: Values, options: ResolveOptions): JsonText {
   if (reference.from === "index") return JsonText.ofValue(values.item?.index ?? null);
-  const [source, name] = findSource(reference, values);
-  const found = source.at(reference.path);
+  const found = reference.from === "step"
+    ? values.output(reference)
+    : sourceOf(reference.from, values).at(reference.path);
   if (found !== undefined) return found;
   if (options.isMissingNull) return JsonText.ofText("null");
+  const names = { input: "the pipeline's input", item: `item ${values.item?.index}` };
+  const name = reference.from === "step" ? `the output of "${reference.step}"` : names[reference.from];
   throw new UnresolvedError(`"${reference.path}" leads nowhere in ${name}`);
 }
 
-function findSource(
-  reference: Exclude<Reference, { from: "index" }>,
-  { input, output, item }: Values,
-): [JsonText, string] {
-  if (reference.from === "step") return [output(reference.step), `the output of "${reference.step}"`];
-  if (reference.from === "input") return [input, "the pipeline's input"];
-  return [item?.value ?? JsonText.ofText("null"), `item ${item?.index}`];
+function sourceOf(from: "input" | "item", { input, item }: Values): JsonText {
+  return from === "input" ? input : item?.value ?? JsonText.ofText("null");
 }
 
 /** Counts the bytes of texts. */
