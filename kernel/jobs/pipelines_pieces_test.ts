@@ -146,7 +146,8 @@ Deno.test("Pipelines: while the file is full a pipeline gets no new jobs, and go
   const { id } = await world.enqueuePipeline({ steps: [step("s"), step("t")] });
   const first = world.live[0]!;
   first.begin();
-  const other = await world.enqueue({ plugin: "q", input: "x".repeat(900_000) });
+  // Above the reserve, too, that what was accepted has for its tokens.
+  const other = await world.enqueue({ plugin: "q", input: "x".repeat(1_300_000) });
   first.complete(1);
   await world.turn();
   world.callOf(other.id).begin();
