@@ -92,7 +92,8 @@ function isMadeAgain(
     counts.interruptions++;
     return true;
   }
-  const isNamed = spec.codes?.includes(code) ?? code === "ACTION_FAILED";
+  const isSafe = code === "ACTION_FAILED" || (isCut && isIdempotent(spec.action));
+  const isNamed = spec.codes?.includes(code) ?? isSafe;
   counts.failures++;
   return isNamed && counts.failures < spec.attempts;
 }
