@@ -55,6 +55,7 @@ async function work(input, ctx) {
 }
 async function* tell(input, ctx) {
   note(ctx, "begun");
+  if (input.tokens === 0) await go(input, ctx);
   for (let i = 0; i < input.tokens; i++) {
     if (i === input.tokens >> 1) await go(input, ctx);
     if (i % 16 === 0) await pause(input.ms / 8, ctx.signal);
