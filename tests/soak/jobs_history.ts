@@ -108,7 +108,9 @@ function take(job: string, life: Life, isRunning: boolean, type: JobEventType, d
   const view = jobSchema.parse(data);
   const code = view.error?.code ?? null;
   if (type === "JOB_STARTED") {
-    ok(!isRunning, `${job}: two attempts at once`);
+    // One that had not begun was given back, by a kernel that has ended since: it is told of again.
+    if (isRunning && current?.attempt === view.attempt && current.tokens.length === 0) life.attempts.pop();
+    else ok(!isRunning, `${job}: two attempts at once`);
     const startedAtMs = Date.parse(view.startedAt ?? "");
     life.attempts.push({ attempt: view.attempt, startedAtMs, tokens: [], code: null });
     return true;
