@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { startServer } from "./local_server.ts";
 import type { Outcome } from "./outcome.ts";
 import { median, rounded } from "./statistics.ts";
 
@@ -66,19 +67,11 @@ async function startSubjects(
     await Deno.mkdir(`${folder}/plugins/echo`, { recursive: true });
     await Deno.writeTextFile(`${folder}/plugins/echo/${file}`, text);
   }
-  const serve = ["run", "--quiet", "-A", "--cached-only", `${root}main.ts`, "serve", "--port", "0"];
   const data = `${folder}/data`;
-  const airlock = await startServer(resources, Deno.execPath(), [
-    ...serve,
-    ...["--data", data, "--plugins", `${folder}/plugins`],
-  ]);
+  const serve = ["main.ts", "serve", "--port", "0", "--data", data, "--plugins", `${folder}/plugins`];
+  const airlock = await startServer(resources, serve);
   const token = (await Deno.readTextFile(`${data}/admin.token`)).trim();
-  const hono = await startServer(resources, Deno.execPath(), [
-    "run",
-    "--quiet",
-    "-A",
-    `${root}bench/floor/hono.ts`,
-  ]);
+  const hono = await startServer(resources, ["bench/floor/hono.ts"]);
   const subjects: Subject[] = [
     { name: "hono", url: hono, token: "" },
     { name: "echo", url: `${airlock}/v1/plugins/echo/actions/run`, token },
@@ -90,38 +83,6 @@ async function startSubjects(
     notes.push(`workerd was not measured: ${error instanceof Error ? error.message : String(error)}.`);
   }
   return subjects;
-}
-
-/** Starts a server and returns the address it prints. */
-async function startServer(
-  resources: AsyncDisposableStack,
-  program: string,
-  args: string[],
-): Promise<string> {
-  const child = new Deno.Command(program, {
-    args,
-    cwd: root,
-    stdin: "null",
-    stdout: "piped",
-    stderr: "inherit",
-  }).spawn();
-  resources.defer(async () => {
-    child.kill("SIGTERM");
-    await child.status;
-  });
-  const timer = setTimeout(() => child.kill("SIGKILL"), readyTimeoutMs);
-  let printed = "";
-  const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) throw new Error(`Cannot start "${program} ${args.join(" ")}": it ended`);
-    printed += value;
-    const address = /http:\/\/127\.0\.0\.1:\d+\/?/.exec(printed)?.[0];
-    if (address === undefined) continue;
-    clearTimeout(timer);
-    resources.defer(() => reader.cancel());
-    return address;
-  }
 }
 
 async function startWorkerd(folder: string, resources: AsyncDisposableStack): Promise<string> {

@@ -8,7 +8,8 @@
  */
 import { measureClaims, measureStarts } from "./jobs_claim.ts";
 import { runJobsFloor } from "./floor/jobs.ts";
-import { type BenchPlugin, type JobsKernel, makeBenchFolder, startKernel, wallMs } from "./jobs_kernel.ts";
+import { type BenchPlugin, type JobsKernel, startKernel, wallMs } from "./jobs_kernel.ts";
+import { makeBenchFolder } from "./local_server.ts";
 import type { Outcome } from "./outcome.ts";
 import { median, quantile, rounded } from "./statistics.ts";
 

@@ -6,13 +6,8 @@
  *
  * @module
  */
-import {
-  type BenchPlugin,
-  type JobsKernel,
-  makeBenchFolder,
-  startKernel,
-  startServer,
-} from "./jobs_kernel.ts";
+import { type BenchPlugin, type JobsKernel, startKernel } from "./jobs_kernel.ts";
+import { makeBenchFolder, startServer } from "./local_server.ts";
 import type { Outcome } from "./outcome.ts";
 import { median, rounded } from "./statistics.ts";
 
@@ -53,7 +48,7 @@ export async function benchStream(): Promise<Outcome> {
   await using resources = new AsyncDisposableStack();
   const folder = await makeBenchFolder(resources);
   const kernel = await startKernel(resources, folder, plugin);
-  const hono = await startServer(resources, [`${new URL("floor/stream.ts", import.meta.url).pathname}`]);
+  const hono = await startServer(resources, ["bench/floor/stream.ts"]);
   const subjects: Record<"floor" | "call" | "job", Subject> = {
     floor: (tokens, chars, readers) =>
       readAll(tokens * readers, readers, () => fetch(`${hono}/?tokens=${tokens}&chars=${chars}`)),

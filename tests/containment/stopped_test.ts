@@ -7,7 +7,7 @@ import { deepEqual, equal } from "node:assert/strict";
 import type { Problem } from "../../schemas/problem.ts";
 import { Airlock, manifest, until } from "../support/airlock.ts";
 
-// Each call of `slow` says that it has begun, and ends when there is a file.
+// Each call of `slow` says that it has begun, and ends when there is a file: a plugin has no event of that.
 const slow = `
 export const actions = {
   async slow({ file }) {

@@ -5,7 +5,7 @@
  */
 import { deepEqual, equal, match } from "node:assert/strict";
 import type { JobView } from "../../schemas/job.ts";
-import { Airlock, leftovers, temporaryFolder, until } from "../support/airlock.ts";
+import { Airlock, killKernel, leftovers, temporaryFolder, until } from "../support/airlock.ts";
 import {
   checkLedger,
   ended,
@@ -109,15 +109,7 @@ Deno.test("jobs: when the kernel is killed, they go on in the next life as their
   await using airlock = await start(`${folder.path}/data`);
   for (const name of ["killed", "killed again"]) {
     const life = await enqueueAll(airlock, name);
-    const pid = await airlock.kernelPid();
-    Deno.kill(pid, "SIGKILL");
-    await until("the kernel back", async () => {
-      try {
-        return await airlock.kernelPid() !== pid;
-      } catch {
-        return false; // nobody listens between two lives
-      }
-    }, patienceMs);
+    await killKernel(airlock, patienceMs);
     await checkCarriedOver(airlock, life, name);
     equal((await ended(airlock, life.running[1])).interruptions, 1);
   }

@@ -7,7 +7,7 @@
 import { deepEqual, equal, match } from "node:assert/strict";
 import type { JobView } from "../../schemas/job.ts";
 import type { Problem } from "../../schemas/problem.ts";
-import { Airlock, until } from "../support/airlock.ts";
+import { Airlock, killKernel, until } from "../support/airlock.ts";
 import {
   checkLedger,
   ended,
@@ -226,25 +226,14 @@ Deno.test("pipelines: when the kernel is killed in the middle, they go on where 
     step("end", "echo", [from("left"), from("each"), from("last")]),
   ]);
   await traced(airlock, "+one");
-  const kill = async () => {
-    const pid = await airlock.kernelPid();
-    Deno.kill(pid, "SIGKILL");
-    await until("the kernel back", async () => {
-      try {
-        return await airlock.kernelPid() !== pid;
-      } catch {
-        return false; // nobody listens between two lives
-      }
-    }, patienceMs);
-  };
-  await kill();
+  await killKernel(airlock, patienceMs);
   open(airlock, gates[0]!);
   for (const name of ["left", "x", "y"]) await traced(airlock, `+${name}`);
-  await kill();
+  await killKernel(airlock, patienceMs);
   open(airlock, gates[1]!);
   await traced(airlock, "+last");
   await reaches(airlock, job, "running");
-  await kill();
+  await killKernel(airlock, patienceMs);
   open(airlock, gates[2]!);
   const done = await ended(airlock, job);
   deepEqual([done.state, (done.output as Record<string, unknown>)["end"]], [

@@ -308,6 +308,19 @@ export async function* readEvents(body: ReadableStream<Uint8Array>): AsyncGenera
   equal(pending, "");
 }
 
+/** Kills the kernel, and waits for its next life. */
+export async function killKernel(airlock: Airlock, deadlineMs: number): Promise<void> {
+  const pid = await airlock.kernelPid();
+  Deno.kill(pid, "SIGKILL");
+  await until("the kernel back", async () => {
+    try {
+      return await airlock.kernelPid() !== pid;
+    } catch {
+      return false; // nobody listens between two lives
+    }
+  }, deadlineMs);
+}
+
 /** A folder that goes when it is disposed. */
 export async function temporaryFolder(): Promise<{ readonly path: string } & AsyncDisposable> {
   const path = await Deno.realPath(await Deno.makeTempDir({ prefix: "test-" }));

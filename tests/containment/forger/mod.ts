@@ -57,6 +57,7 @@ export const actions = {
   },
   async steal({ json }: { json: string }) {
     const id = ++calls;
+    // For `wait`, whose call may come after this one; the call's deadline ends it.
     while (waiting === 0) await new Promise((resolve) => setTimeout(resolve, 1));
     send({ type: "result", id: waiting, json }, { type: "result", id, json: '"stolen"' });
     waiting = 0;

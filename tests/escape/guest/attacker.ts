@@ -122,6 +122,7 @@ async function nested(code: string, permissions: unknown = "inherit"): Promise<u
   return await promise;
 }
 
+/** What `look` finds within a quarter of a second: nothing tells a neighbour when an attacker has left something. */
 async function found(look: () => unknown): Promise<unknown> {
   const startedMs = performance.now();
   while (performance.now() - startedMs < 250) {

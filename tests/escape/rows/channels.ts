@@ -27,6 +27,7 @@ const attacks: AttackRow[] = [
       });
       for (let count = 0; count < 5; count++) {
         channel.postMessage(mark);
+        // Again and again while the neighbour looks: an attacker does not know when that is.
         await new Promise((resolve) => setTimeout(resolve, 30));
       }
       return "left";
@@ -48,6 +49,7 @@ const attacks: AttackRow[] = [
       const { locks } = navigator as unknown as {
         locks: { request(name: string, work: () => unknown): unknown };
       };
+      // Held while the neighbour looks.
       return locks.request(mark, () => new Promise((resolve) => setTimeout(() => resolve("left"), 200)));
     },
     neighbour: (_aim, t) => {
@@ -95,6 +97,7 @@ const attacks: AttackRow[] = [
       const { DatabaseSync } = await import("node:sqlite");
       const database = new DatabaseSync("file:escape?mode=memory&cache=shared");
       database.exec(`CREATE TABLE t AS SELECT '${mark}' AS word`);
+      // Open while the neighbour looks.
       await new Promise((resolve) => setTimeout(resolve, 200));
       database.close();
       return "left";

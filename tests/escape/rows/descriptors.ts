@@ -77,6 +77,7 @@ const attacks: AttackRow[] = [
         await t.refused([() => new net.Socket({ fd }).on("error", () => {}).write("forged")]);
       }
       await t.refused([() => new tty.ReadStream(3).setRawMode(true), () => Deno.stdin.setRaw(true)]);
+      // What was written is to arrive while the call is still under way; there is nothing to await that would tell.
       await new Promise((resolve) => setTimeout(resolve, 100));
       return "written";
     },

@@ -277,6 +277,7 @@ const ofWords: AttackRow[] = [
     attack: async ({ mark }, t) => {
       for (let count = 0; count < 20_000; count++) {
         t.post({ type: "progress", id: 1, fraction: 0.5, note: mark.repeat(20) });
+        // A turn of the event loop, so that they leave the Worker.
         if (count % 1_000 === 0) await new Promise((resolve) => setTimeout(resolve));
       }
       return "sent";
