@@ -196,11 +196,17 @@ async function listWrites(airlock: Airlock): Promise<string[]> {
 
 /** Index of the newest entry of a type, which is not the first of all, among those at and after `size`. */
 async function findEntry(airlock: Airlock, type: string, size: number): Promise<number | undefined> {
-  const { body } = await airlock.request<{ items: { index: number }[] }>(
-    "GET",
-    `/v1/ledger/entries?type=${type}&after=${Math.max(0, size - 1)}&limit=1000`,
-  );
+  const path = `/v1/ledger/entries?type=${type}&after=${Math.max(0, size - 1)}&limit=1000`;
+  const { body } = await airlock.request<{ items: { index: number }[] }>("GET", path);
   return body.items.at(-1)?.index;
+}
+
+type LedgerRecord = Awaited<ReturnType<Airlock["records"]>>[number];
+
+/** What no write of the table answers for: `failing` is started again after a while, a pipeline enqueues its step. */
+function isBackground({ type, actor, plugin, data }: LedgerRecord): boolean {
+  if (type === "job.enqueued") return data["parent"] !== undefined;
+  return actor === "kernel" && plugin === "failing@1.0.0" && /^plugin\.(?:failed|quarantined)$/.test(type);
 }
 
 /** Of the last event of a stream. */
@@ -242,17 +248,18 @@ Deno.test("every write that the OpenAPI document has answers with a checkpoint t
     // A retired key no longer signs, and a new one does so at once: either of them was there before or after.
     const known = `${keys}\n${await readKeys(airlock)}`;
     const covered = openBase64(outcome, known).size;
+    const own = (await airlock.records()).filter((record) => record.seq >= size && !isBackground(record));
     if (entry === null) {
-      equal(await readSize(airlock), size, what);
-      equal(covered, size, what);
+      deepEqual(own, [], what);
+      ok(covered >= size, `${what}: the checkpoint is of ${covered}, and ${size} were there before`);
       continue;
     }
-    const index = await findEntry(airlock, entry, size);
+    const index = own.findLast(({ type }) => type === entry)?.seq;
     ok(index !== undefined, `${what}: no ${entry}`);
     ok(covered > index, `${what}: ${entry} is ${index}, the checkpoint is of ${covered}`);
     if (!isStream) continue;
     // The header of a stream is sent at its beginning.
-    const begun = await findEntry(airlock, "call.accepted", size);
+    const begun = own.find(({ type }) => type === "call.accepted")?.seq;
     ok(begun !== undefined && openBase64(header, known).size > begun, what);
   }
 });

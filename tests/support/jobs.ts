@@ -45,13 +45,16 @@ export const actions = {
     if (gate !== undefined) await opened(ctx, gate);
     return text + "done";
   },
-  /** Streams until it is told to stop. */
+  /** Streams until it is told to stop. Told while it stands at its yield, it is asked for nothing more: it ends there. */
   async *heeding({ name }, ctx) {
-    for (let token = 1; !ctx.signal.aborted; token++) {
-      yield token;
-      await pause(5);
+    try {
+      for (let token = 1; !ctx.signal.aborted; token++) {
+        yield token;
+        await pause(5);
+      }
+    } finally {
+      if (ctx.signal.aborted) tell(ctx, "told " + name);
     }
-    tell(ctx, "told " + name);
   },
   async heedless({ name }, ctx) {
     tell(ctx, "+" + name);
