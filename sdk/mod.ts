@@ -53,7 +53,7 @@ export interface Context {
   /**
    * Aborted when the caller goes away or the call's deadline passes. A call that goes on regardless gets a
    * short grace, then its whole cell is killed, and with it every other call in it. Code that never awaits
-   * is never told.
+   * is never told. A generator that stands at a `yield` is ended there: what cleans up belongs into `finally`.
    */
   readonly signal: AbortSignal;
 
