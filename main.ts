@@ -13,6 +13,7 @@ const usage = `airlock: a permissioned runtime for plugins that nobody has to tr
   main.ts serve [--host 127.0.0.1] [--port 8787] [--data DIR] [--plugins DIR]... [--config FILE]
                 [--tier auto|process|sealed] [--dev]
   main.ts ledger verify|keys|show ...      (main.ts ledger --help)
+  main.ts audit show|trim ID ...           (main.ts audit --help)
 
 Flags win over AIRLOCK_* variables (AIRLOCK_HOST, AIRLOCK_PORT, ...), those over airlock.jsonc.
 `;
@@ -25,6 +26,10 @@ async function main([command = "serve", ...args]: string[]): Promise<number> {
     case "ledger": {
       const { runLedger } = await import("./cli/run_ledger.ts");
       return await runLedger(args, { token: Deno.env.get("AIRLOCK_TOKEN") });
+    }
+    case "audit": {
+      const { runAudit } = await import("./cli/run_audit.ts");
+      return await runAudit(args, { token: Deno.env.get("AIRLOCK_TOKEN") });
     }
     case "kernel": {
       const { runKernel } = await import("./kernel/api/entry.ts");

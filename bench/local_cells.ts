@@ -27,13 +27,14 @@ export class LocalCells implements AsyncDisposable {
   readonly #sandbox: Sandbox;
 
   constructor() {
-    const { cells: config, limits: caps } = configSchema.parse({});
+    const { audit, cells: config, limits: caps } = configSchema.parse({});
     const run = { socket: `${this.#folder}/s`, folder: this.#folder };
     const link: WardenLink = new WardenLink((message) => receive(message));
     const cells = new Cells({
       host: this.#host,
       bundleDir,
       config,
+      audit,
       caps,
       groups: undefined,
       own: { dataDir: this.#dataDir, codeDir, runFolder: this.#folder },
@@ -65,7 +66,7 @@ export class LocalCells implements AsyncDisposable {
 
   /** The tiers that work here, and why one does not. */
   async tiers(): Promise<{ tiers: Isolation[]; reason: string }> {
-    const files = { bundleDir, socket: "/dev/null", temporaryDir: this.#folder };
+    const files = { bundleDir, socket: "/dev/null", temporaryDir: this.#folder, auditPipe: undefined };
     const { tier, reason } = await chooseTier("auto", this.#host, files);
     return { tiers: tier === "sealed" ? ["process", "sealed"] : ["process"], reason };
   }
@@ -106,6 +107,7 @@ export class LocalCells implements AsyncDisposable {
       verified: Promise.resolve(),
       signal: new AbortController().signal,
       onLog: (_source, _level, text) => console.error(text),
+      onAudit() {},
     });
   }
 

@@ -1,5 +1,6 @@
 import { deepEqual, equal, rejects } from "node:assert/strict";
-import { EntryClient, type EntryFilter, KernelAwayError } from "./entry_client.ts";
+import { EntryClient, type EntryFilter } from "./entry_client.ts";
+import { KernelAwayError } from "./kernel_client.ts";
 import { UnreadableError } from "./unreadable_error.ts";
 
 interface Asked {

@@ -8,7 +8,8 @@
  * @module
  */
 import type { LedgerEntry } from "../schemas/api.ts";
-import { type EntryClient, KernelAwayError } from "./entry_client.ts";
+import type { EntryClient } from "./entry_client.ts";
+import { KernelAwayError } from "./kernel_client.ts";
 import { UnreadableError } from "./unreadable_error.ts";
 
 export interface FollowOptions {

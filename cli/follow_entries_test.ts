@@ -1,6 +1,7 @@
 import { deepEqual, equal, rejects } from "node:assert/strict";
 import type { LedgerEntry } from "../schemas/api.ts";
-import { KernelAwayError, type Page } from "./entry_client.ts";
+import type { Page } from "./entry_client.ts";
+import { KernelAwayError } from "./kernel_client.ts";
 import { followEntries } from "./follow_entries.ts";
 import { UnreadableError } from "./unreadable_error.ts";
 

@@ -5,9 +5,8 @@
  *
  * @module
  */
-import { UsageError } from "./command_line.ts";
+import { runCommandGroup } from "./command_group.ts";
 import { createOutput, type Output } from "./output.ts";
-import { UnreadableError } from "./unreadable_error.ts";
 
 export const ledgerHelp = `airlock ledger: what happened, and whether the log of it is whole
 
@@ -45,33 +44,20 @@ export interface LedgerCommandOptions {
 
 /** Runs the command that `args` name, and gives its exit code. */
 export async function runLedger(
-  [command, ...args]: readonly string[],
+  args: readonly string[],
   { token, output = createOutput() }: LedgerCommandOptions,
 ): Promise<number> {
-  const isAsking = [command, ...args].some((word) => word === "--help" || word === "-h");
-  if (command === undefined || command === "help" || isAsking) {
-    await output.print(...ledgerHelp.trimEnd().split("\n"));
-    return 0;
-  }
-  try {
+  const group = {
+    name: "ledger",
+    help: ledgerHelp,
     // Each is loaded for itself: the one that reads over HTTP needs no verifier.
-    switch (command) {
-      case "verify":
-        return await (await import("./verify_ledger.ts")).verifyLedger(args, output);
-      case "keys":
-        return await (await import("./show_keys.ts")).showKeys(args, output);
-      case "show":
-        return await (await import("./show_entries.ts")).showEntries(args, { output, token });
-      default:
-        throw new UsageError(`Cannot run "ledger ${command}": the commands are verify, keys and show`);
-    }
-  } catch (error) {
-    if (error instanceof UsageError) {
-      await output.warn(error.message, "airlock ledger --help says how.");
-      return 2;
-    }
-    if (!(error instanceof UnreadableError)) throw error;
-    await output.warn(error.message);
-    return 3;
-  }
+    commands: {
+      verify: async (rest: readonly string[]) =>
+        (await import("./verify_ledger.ts")).verifyLedger(rest, output),
+      keys: async (rest: readonly string[]) => (await import("./show_keys.ts")).showKeys(rest, output),
+      show: async (rest: readonly string[]) =>
+        (await import("./show_entries.ts")).showEntries(rest, { output, token }),
+    },
+  };
+  return await runCommandGroup(group, args, output);
 }

@@ -8,12 +8,11 @@ import { parseCommandLine, parseCount, UsageError } from "./command_line.ts";
 import { EntryClient, type EntryFilter } from "./entry_client.ts";
 import { formatEntryLine } from "./entry_line.ts";
 import { followEntries } from "./follow_entries.ts";
+import { accessFlags, readAccess } from "./kernel_access.ts";
 import type { Output } from "./output.ts";
-import { readTextFile } from "./read_text_file.ts";
 
 const flags = {
-  url: "value",
-  "token-file": "value",
+  ...accessFlags,
   after: "value",
   limit: "value",
   type: "values",
@@ -25,9 +24,7 @@ const flags = {
   json: "switch",
 } as const;
 
-const defaults = { url: "http://127.0.0.1:8787", tokenFile: "./data/admin.token" } as const;
 const pauseMs = 500;
-const tokenBytesMax = 4_096;
 const typePattern = /^[a-z]+\.(?:[a-z]+|\*)$/;
 const instant = z.iso.datetime({ offset: true });
 
@@ -42,12 +39,11 @@ export interface ShowOptions {
 /** Throws UsageError, UnreadableError. */
 export async function showEntries(args: readonly string[], { output, token }: ShowOptions): Promise<number> {
   const line = parseCommandLine("ledger show", args, flags, 0);
-  const url = parseUrl(line.value("url") ?? defaults.url);
   const limit = parseCount("limit", line.value("limit") ?? String(Number.MAX_SAFE_INTEGER), 1);
   const afterText = line.value("after");
   const after = afterText === undefined ? -1 : parseCount("after", afterText, 0);
   const filter = parseFilter(line);
-  const client = new EntryClient({ url, token: await readToken(line, token), filter, fetch });
+  const client = new EntryClient({ ...await readAccess(line, token), filter, fetch });
   const isEndless = line.has("follow");
   // Whoever interrupts it before its end must not be told that this was all.
   using stop = listenForStop(isEndless ? ["SIGINT", "SIGTERM"] : [], output.closed);
@@ -69,12 +65,6 @@ export async function showEntries(args: readonly string[], { output, token }: Sh
   return 0;
 }
 
-function parseUrl(text: string): URL {
-  const url = URL.parse(text);
-  if (url !== null && /^https?:$/.test(url.protocol) && url.username === "" && url.search === "") return url;
-  throw new UsageError(`Cannot use "${text}" for --url: it must be an address such as ${defaults.url}`);
-}
-
 function parseFilter(line: ShowLine): EntryFilter {
   for (const type of line.values("type")) {
     if (!typePattern.test(type)) {
@@ -93,20 +83,6 @@ function parseFilter(line: ShowLine): EntryFilter {
   }
   const names = ["type", "plugin", "actor", "since", "until"] as const;
   return names.flatMap((name) => line.values(name).map((value) => [name, value] as const));
-}
-
-async function readToken(line: ShowLine, token: string | undefined): Promise<string> {
-  const path = line.value("token-file");
-  const found = path === undefined && token !== undefined && token !== "" ? token : await readTextFile(
-    path ?? defaults.tokenFile,
-    tokenBytesMax,
-    "token file",
-    "give the one of the kernel, DATA/admin.token, as --token-file, or a token in AIRLOCK_TOKEN",
-  );
-  if (/^[\x21-\x7e]+$/.test(found.trim())) return found.trim();
-  throw new UsageError(
-    `Cannot use the token${path === undefined ? "" : ` in "${path}"`}: it is not one word`,
-  );
 }
 
 /** Ends with one of `signals`, and when nobody reads what is printed. */

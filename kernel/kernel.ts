@@ -26,6 +26,7 @@ import { type Ledger, openLedger } from "./ledger/ledger.ts";
 import { createShredder, type Shredder } from "./ledger/shredder.ts";
 import { LifeReader } from "./life_reader.ts";
 import type { LifecycleVerb } from "./lifecycle/orders.ts";
+import type { PluginChange } from "./lifecycle/plugin_view.ts";
 import { type GrantsView, Plugins } from "./lifecycle/plugins.ts";
 import { systemClock } from "../sandbox/clock.ts";
 import { createPackageStore } from "./registry/package_store.ts";
@@ -37,6 +38,7 @@ import { type Commitments, openCommitments } from "./store/commitments_table.ts"
 import { openStore, type Store } from "./store/store.ts";
 import type { Logger } from "./telemetry/log.ts";
 import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
+import { Audit } from "./trust/audit.ts";
 import { clipTarget, createRefusalBudget, type RefusalBudget } from "./trust/refusal_budget.ts";
 import { createTokens, type Tokens } from "./trust/tokens.ts";
 import { Tracker } from "./tracker.ts";
@@ -76,7 +78,8 @@ export interface Kernel {
   readonly tokens: Tokens;
   readonly metrics: Metrics;
   readonly plugins: {
-    list(): PluginView[];
+    /** Those with an id above `after`, ascending by id, at most `limit`. */
+    list(page?: { after?: string | undefined; limit?: number }): PluginView[];
     get(id: string): PluginView;
     /** Ids of critical plugins that are enabled and not up, ascending. */
     missing(): string[];
@@ -86,6 +89,8 @@ export interface Kernel {
     grants(id: string): GrantsView;
     setGrants(id: string, grants: Config["grants"][string], actor: string): Promise<Written<GrantsView>>;
   };
+  /** What plugins' code asked Deno for, until now. */
+  readonly audit: Pick<Audit, "list">;
   readonly router: Pick<Router, "invoke">;
   readonly jobs: Jobs;
   readonly feed: Pick<Feed, "watch">;
@@ -127,7 +132,7 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
   const feed = new Feed({ feedEventsMax: config.streams.feedEventsMax, life });
   /** Plugins are there before their jobs. */
   const late: { jobs?: JobsParts } = {};
-  const { plugins, sandbox } = await orFail(
+  const { plugins, sandbox, audit } = await orFail(
     ledger,
     () =>
       openPlugins({ config, deps, tracker, metrics, store, ledger }, ({ id, state, status, breaker }) => {
@@ -136,7 +141,8 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
       }),
   );
   const refusals = createRefusalBudget({
-    ...{ ledger, nowMs, windowMs: config.ledger.refusalsWindowMs, refusalsMax: config.ledger.refusalsMax },
+    tell: (actor, data) => ledger.append({ type: "refusal.counted", actor, plugin: "", data }),
+    ...{ nowMs, windowMs: config.ledger.refusalsWindowMs, refusalsMax: config.ledger.refusalsMax },
     actorsMax: config.tokensMax,
   });
   const router = new Router({ plugins, ledger, metrics, refusals, ...config.cells });
@@ -149,7 +155,7 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
       isActive: (actor) => !actor.startsWith("token:") || tokens.isActive(actor),
       fatal: (error) => void recordFailure(ledger).then(() => deps.fatal(error)),
     }));
-  const parts = { config, plugins, jobs, router, sandbox, tracker, tokens, refusals, ledger };
+  const parts = { config, plugins, jobs, router, sandbox, tracker, audit, tokens, refusals, ledger };
   status = "ready";
   return {
     config,
@@ -158,6 +164,7 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
     tier: boot.tier,
     status: () => status,
     ...{ ledger, commitments, tokens, metrics, plugins, router, feed, jobs: jobs.service },
+    audit: { list: (id, page) => plugins.audited(id).then(() => audit.list(id, page)) },
     async refuse({ code, target, plugin, actor, request }) {
       metrics.refused(code);
       if (!refusals.take(actor)) return;
@@ -186,6 +193,7 @@ interface DrainedParts {
   readonly router: Pick<Router, "drain">;
   readonly sandbox: AsyncDisposable;
   readonly tracker: Tracker;
+  readonly audit: Pick<Audit, "close">;
   readonly tokens: Pick<Tokens, "close">;
   readonly refusals: Pick<RefusalBudget, "close">;
   readonly ledger: Ledger;
@@ -193,9 +201,9 @@ interface DrainedParts {
 }
 
 /** In the order in which what comes later needs what came before. */
-async function drainParts(
-  { config, plugins, jobs, router, sandbox, tracker, tokens, refusals, ledger, serverClosed }: DrainedParts,
-): Promise<void> {
+async function drainParts(parts: DrainedParts): Promise<void> {
+  const { config, plugins, jobs, router, sandbox, tracker, audit, tokens, refusals, ledger, serverClosed } =
+    parts;
   // No start may outlast the drain: what is up answers, what is not is refused.
   plugins.close();
   jobs.close();
@@ -206,6 +214,7 @@ async function drainParts(
   await jobs.settled();
   await sandbox[Symbol.asyncDispose]();
   await tracker.settled();
+  await audit.close();
   await tokens.close();
   await refusals.close();
   await recordStop(ledger, "drained");
@@ -264,10 +273,10 @@ interface PluginParts {
   readonly ledger: Ledger;
 }
 
-/** The sandbox, and what the plugin folders hold. */
+/** The sandbox, what the plugin folders hold, and the audit of what comes of both. */
 async function openPlugins(
   { config, deps, tracker, metrics, store, ledger }: PluginParts,
-  changed: (plugin: PluginView) => void,
+  changed: (plugin: PluginChange) => void,
 ) {
   const { boot, logger, nowMs } = deps;
   const { packages, registry } = await openRegistry(config, boot.dataDir);
@@ -278,6 +287,10 @@ async function openPlugins(
     randomBytes,
     log: (message) => logger.child("sandbox").warning(message),
   });
+  const audit = new Audit({
+    ...{ table: store.audit, ledger, limits: config.audit, pluginsMax: config.pluginsMax },
+    ...{ timing: systemClock, nowMs, warn: (message) => logger.child("audit").warning(message) },
+  });
   const plugins: Plugins<StartedCell> = new Plugins({
     config,
     tier: boot.tier,
@@ -285,7 +298,7 @@ async function openPlugins(
     forbidden: [boot.dataDir, boot.codeDir, dirname(boot.socket)],
     sandbox,
     checkDescription: (description) => deps.link.check(description),
-    ...{ store, ledger, metrics, nowMs },
+    ...{ store, ledger, metrics, audit, nowMs },
     timing: systemClock,
     random: () => Math.random(),
     warn: (message) => logger.child("lifecycle").warning(message),
@@ -293,13 +306,13 @@ async function openPlugins(
     fatal: (error) => void recordFailure(ledger).then(() => deps.fatal(error)),
     readPackage: (folder) => readOne(folder, registry),
     verifyPackage: (digest) => packages.verify(digest),
-    changed: (id) => changed(plugins.get(id)),
+    changed: (id) => changed(plugins.change(id)),
   });
   const scan = await scanPluginFolders([boot.bundledPlugins, ...boot.pluginFolders], registry);
   const digests = scan.plugins.flatMap((plugin) => plugin.kind === "admitted" ? [plugin.digest] : []);
   await packages.collectGarbage(new Set(digests));
   await plugins.install(scan.plugins);
-  return { plugins, sandbox };
+  return { plugins, sandbox, audit };
 }
 
 async function openKernelLedger(

@@ -65,13 +65,15 @@ export function causeOfKill({ killed, detail, calls }: ProcessEnd): EndCause | u
   return { code: killed, state, ...(killed === "LIMIT_CPU" && calls.length > 0 ? { culprits: calls } : {}) };
 }
 
-/** Why a process ended that was not killed. `failure` is what the plugin's code died of, in its own words. */
+/** Why a process ended that was not killed for a limit. `failure` is what the plugin's code died of, in its own words. */
 export function causeOfEnd(
-  { exitCode, signal }: ProcessEnd,
+  { exitCode, signal, detail }: ProcessEnd,
   { failure, stop }: { failure: string | undefined; stop: StopCode | undefined },
 ): EndCause {
   const limit = limitSignals.find((limit) => signal === limit.signal || exitCode === 128 + limit.number);
   if (limit !== undefined) return limit;
+  // For something that is no limit's.
+  if (detail !== "") return { code: "PLUGIN_CRASHED", state: `its cell was ended: ${detail}` };
   if (failure !== undefined) return { code: "PLUGIN_CRASHED", state: `its code failed: ${failure}` };
   if (stop !== undefined) return causeOfStop(stop);
   return { code: "PLUGIN_CRASHED", state: `its cell ended with ${signal ?? `exit code ${exitCode}`}` };

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { PermissionCheck } from "../schemas/audit.ts";
 import type { CellSetup } from "../schemas/cell_protocol.ts";
 import type { CellDescription } from "../schemas/warden_protocol.ts";
 import { ProblemError } from "../schemas/problem.ts";
@@ -42,6 +43,8 @@ export interface CellRequest {
   /** Ends the start, which then rejects with NOT_READY. */
   readonly signal: AbortSignal;
   onLog(source: "log" | "output", level: LogLevel, text: string): void;
+  /** What the cell asked Deno for since it was last told. */
+  onAudit(checks: readonly PermissionCheck[]): void;
 }
 
 const queueBytesMax = 8_388_608;
@@ -82,6 +85,7 @@ export class Sandbox implements AsyncDisposable {
       },
       onLocated: located.resolve,
       onLog: (text) => request.onLog("output", "info", text),
+      onAudit: (checks) => request.onAudit(checks),
       onSuspended: () => cell.suspended(),
       onResumed: () => cell.resumed(),
       onEnded: (end) => cell.over(end),
@@ -98,7 +102,7 @@ export class Sandbox implements AsyncDisposable {
       isConnected = true;
       await cell.ready;
       const pid = await Promise.race([located.promise, failure(cell)]);
-      return this.#started(request.plugin, cell, pid);
+      return this.#started(request.plugin, id, cell, pid);
     } catch (error) {
       // It may have shown its token all the same, and then nobody else would close its socket.
       if (!isConnected) void connection.then((socket) => socket.close());
@@ -141,8 +145,10 @@ export class Sandbox implements AsyncDisposable {
     return cell;
   }
 
-  #started(plugin: string, cell: LiveCell, pid: number | null): StartedCell {
-    const started = createStartedCell({ plugin, cell, pid, stopTimeoutMs: this.options.stopTimeoutMs });
+  #started(plugin: string, id: string, cell: LiveCell, pid: number | null): StartedCell {
+    const { link, stopTimeoutMs } = this.options;
+    const audited = () => link.audit(id);
+    const started = createStartedCell({ plugin, cell, pid, stopTimeoutMs, audited });
     this.#cells.add(started);
     void cell.ended.then(() => this.#cells.delete(started));
     return started;

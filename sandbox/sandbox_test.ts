@@ -98,6 +98,7 @@ function requestOf(verified: Promise<void>, signal = new AbortController().signa
     },
     ...{ verified, signal },
     onLog() {},
+    onAudit() {},
   };
 }
 

@@ -27,6 +27,8 @@ export interface StartedCell {
   resume(): Promise<void>;
   /** What is wrong in the plugin's own words, or that it did not answer in time; `undefined` when it is well. */
   health(timeoutMs: number): Promise<string | undefined>;
+  /** Resolves when its audit was told all that it asked for until now. */
+  audited(): Promise<void>;
   /** Ends the process at once. Calls under way get `problem` where it is an error of calls, see `cell_end.ts`. */
   kill(problem: ProblemError): void;
 }
@@ -36,9 +38,12 @@ export interface StartedCellOptions {
   readonly cell: LiveCell;
   readonly pid: number | null;
   readonly stopTimeoutMs: number;
+  audited(): Promise<void>;
 }
 
-export function createStartedCell({ plugin, cell, pid, stopTimeoutMs }: StartedCellOptions): StartedCell {
+export function createStartedCell(
+  { plugin, cell, pid, stopTimeoutMs, audited }: StartedCellOptions,
+): StartedCell {
   const cannot = `Cannot call plugin "${plugin}"`;
   // A cell that the warden can neither suspend nor resume is of no use.
   const inTime = async (change: Promise<void>, state: string) => {
@@ -55,6 +60,7 @@ export function createStartedCell({ plugin, cell, pid, stopTimeoutMs }: StartedC
   return {
     cell,
     pid,
+    audited,
     async stop(code = "PLUGIN_STOPPED") {
       const stopTimer = setTimeout(() => cell.stop(), stopTimeoutMs);
       const killTimer = setTimeout(() => cell.killStopped(), 2 * stopTimeoutMs);

@@ -64,6 +64,7 @@ export class TestingSandbox implements AsyncDisposable {
       },
       ...{ verified: Promise.resolve(), signal: new AbortController().signal },
       onLog: (_source, level, text) => this.logs.push(`${level} ${text}`),
+      onAudit() {},
     });
   }
 

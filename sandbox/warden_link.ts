@@ -6,6 +6,7 @@
  *
  * @module
  */
+import type { PermissionCheck } from "../schemas/audit.ts";
 import { ProblemError } from "../schemas/problem.ts";
 import type { CellDescription, FromWarden, ToWarden } from "../schemas/warden_protocol.ts";
 import type { ProcessEnd } from "./cell_end.ts";
@@ -17,6 +18,7 @@ export interface CellReports {
   onRefused(message: string): void;
   onLocated(pid: number | null): void;
   onLog(text: string): void;
+  onAudit(checks: readonly PermissionCheck[]): void;
   onSuspended(): void;
   onResumed(): void;
   onEnded(end: ProcessEnd): void;
@@ -27,10 +29,13 @@ export type CheckedDescription = Pick<CellDescription, "tier" | "packageDir" | "
 
 const checksPendingMax = 64;
 const checkTimeoutMs = 10_000;
+const auditTimeoutMs = 1_000;
 
 export class WardenLink {
   readonly #cells = new Map<string, CellReports>();
   readonly #checks = new Map<number, PromiseWithResolvers<string | null>>();
+  /** Cells that were asked what they have asked for. */
+  readonly #audits = new Map<string, PromiseWithResolvers<void>>();
   readonly #deadlines: Deadlines;
   #lastCheck = 0;
 
@@ -57,6 +62,23 @@ export class WardenLink {
 
   resume(cell: string): void {
     this.send({ type: "resume", cell });
+  }
+
+  /**
+   * Resolves when `onAudit` was told all that the cell has asked for until now; also at its end, and when the
+   * warden takes too long to answer: then the rest comes later.
+   */
+  async audit(cell: string): Promise<void> {
+    if (!this.#cells.has(cell)) return;
+    const pending = this.#audits.get(cell);
+    if (pending !== undefined) return await pending.promise;
+    const answer = Promise.withResolvers<void>();
+    this.#audits.set(cell, answer);
+    const timer = setTimeout(answer.resolve, auditTimeoutMs);
+    this.send({ type: "audit", cell });
+    await answer.promise;
+    clearTimeout(timer);
+    this.#audits.delete(cell);
   }
 
   /** What the cell works on: all its calls are `count`, the oldest of them `ids`. */
@@ -101,9 +123,14 @@ export class WardenLink {
         return reports.onLocated(message.pid);
       case "log":
         return reports.onLog(message.text);
+      case "audit":
+        reports.onAudit(message.checks);
+        if (message.asked) this.#audits.get(message.cell)?.resolve();
+        return;
       case "ended": {
         const { exitCode, signal, killed, detail, calls } = message;
         this.#cells.delete(message.cell);
+        this.#audits.get(message.cell)?.resolve();
         return reports.onEnded({ exitCode, signal, killed, detail, calls });
       }
     }

@@ -46,7 +46,8 @@ Deno.test("WardenLink.check() fails when the warden does not answer, and when to
   equal(await again, null);
 });
 
-Deno.test("WardenLink tells a cell that it was suspended and resumed, and nothing after its end", () => {
+/** A link with a cell "1", and what that one was told. */
+function createCell() {
   const { sent, link } = createLink();
   const events: string[] = [];
   const limits = limitsSchema.parse({});
@@ -54,10 +55,35 @@ Deno.test("WardenLink tells a cell that it was suspended and resumed, and nothin
     onRefused: (message) => events.push(message),
     onLocated: (pid) => events.push(`located ${pid}`),
     onLog: (text) => events.push(text),
+    onAudit: (checks) => events.push(`asked for ${checks.map(({ resource }) => resource)}`),
     onSuspended: () => events.push("suspended"),
     onResumed: () => events.push("resumed"),
     onEnded: ({ killed, detail, calls }) => events.push(`ended ${killed} ${detail} ${calls}`),
   });
+  return { sent, link, events };
+}
+
+const cellEnd = { exitCode: 0, signal: null, killed: "LIMIT_CPU" as const, detail: "much", calls: [7] };
+
+Deno.test("WardenLink.audit() resolves when a cell was told all that it asked for", async () => {
+  const { sent, link, events } = createCell();
+  const check = (resource: string) => ({ permission: "read" as const, resource, count: 1 });
+  const told = Promise.all([link.audit("1"), link.audit("1")]);
+  link.receive({ type: "audit", cell: "1", checks: [check("/a")], asked: false });
+  link.receive({ type: "audit", cell: "1", checks: [check("/b")], asked: true });
+  await told;
+  deepEqual(events, ["asked for /a", "asked for /b"]);
+  // One question for both, and another one after its answer.
+  const again = link.audit("1");
+  deepEqual(sent.slice(1), [{ type: "audit", cell: "1" }, { type: "audit", cell: "1" }]);
+  link.receive({ type: "ended", cell: "1", ...cellEnd });
+  await again;
+  await link.audit("1");
+  equal(sent.length, 3);
+});
+
+Deno.test("WardenLink tells a cell that it was suspended and resumed, and nothing after its end", () => {
+  const { sent, link, events } = createCell();
   link.suspend("1");
   link.resume("1");
   link.calls("1", 2, [7, 8]);
@@ -66,11 +92,10 @@ Deno.test("WardenLink tells a cell that it was suspended and resumed, and nothin
     { type: "resume", cell: "1" },
     { type: "calls", cell: "1", count: 2, ids: [7, 8] },
   ]);
-  const end = { exitCode: 0, signal: null, killed: "LIMIT_CPU" as const, detail: "much", calls: [7] };
   link.receive({ type: "suspended", cell: "1" });
   link.receive({ type: "resumed", cell: "1" });
   link.receive({ type: "resumed", cell: "2" });
-  link.receive({ type: "ended", cell: "1", ...end });
+  link.receive({ type: "ended", cell: "1", ...cellEnd });
   link.receive({ type: "suspended", cell: "1" });
   deepEqual(events, ["suspended", "resumed", "ended LIMIT_CPU much 7"]);
 });

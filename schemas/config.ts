@@ -117,6 +117,21 @@ export const configSchema = z.strictObject({
     auditRecordsPerSecond: count(10_000, "How fast the older records are read again after a start."),
     filterRecordsMax: count(10_000, "Records that one request with a filter looks at."),
   }).prefault({}).describe("The ledger."),
+  audit: z.strictObject({
+    bytesPerSecond: z.int().min(65_536).max(1_073_741_824).default(1_048_576).describe(
+      "Of what Deno tells of a cell's permission checks, some 100 bytes each, so much is read; a plugin that makes " +
+        "more of them waits.",
+    ),
+    resourcesMax: count(
+      1_000,
+      "Resources of one plugin that are told apart, granted and refused ones each; checks of others are counted.",
+    ),
+    windowMs: ms(60_000, "Refused resources are written one by one, up to refusalsMax, in this time."),
+    refusalsMax: count(
+      100,
+      "Refused resources of one plugin in that time with an entry each; checks of the others are counted.",
+    ),
+  }).prefault({}).describe("The audit of what plugins touch."),
   jobs: z.strictObject({
     runningMax: count(256, "Jobs that run at once."),
     perPluginMax: count(64, "Jobs of one plugin that run at once."),
@@ -167,7 +182,7 @@ export const configSchema = z.strictObject({
       ),
   }).prefault({}).describe("Events and streams."),
   tokensMax: count(10_000, "Tokens that exist at once."),
-  pluginsMax: count(1_000, "Plugins at once."),
+  pluginsMax: count(2_000, "Plugins at once, the bundled ones included."),
   packageBytesMax: bytes(268_435_456, "Largest package."),
   packageFilesMax: count(10_000, "Most files in a package."),
 });

@@ -23,6 +23,7 @@
 import { z } from "zod";
 import { actionNameSchema } from "./action_name.ts";
 import { roleSchema } from "./api.ts";
+import { auditedPermissions } from "./audit.ts";
 import { isolationSchema, permissionNames } from "./capabilities.ts";
 import { jobIdSchema } from "./job.ts";
 import { versionSchema } from "./manifest.ts";
@@ -178,6 +179,19 @@ export const ledgerEventData = {
     code: problemCodeSchema,
     targetCommitment: sha256Hex,
   }),
+  /** The first check that a plugin's code passed of a resource. `plugin` is who; the actor is the kernel. */
+  "permission.used": z.strictObject({
+    permission: z.enum(auditedPermissions),
+    resourceCommitment: sha256Hex,
+  }),
+  /** `count` refused checks of this resource, each told once: here, or in a `permission.counted`. */
+  "permission.refused": z.strictObject({
+    permission: z.enum(auditedPermissions),
+    resourceCommitment: sha256Hex,
+    count: z.int().positive(),
+  }),
+  /** Refused checks of this plugin that are in no other entry. */
+  "permission.counted": z.strictObject({ count: z.int().positive(), windowMs: nat }),
   /**
    * A job is on disk. Its attempts are calls, whose `request` is `<job>-<lease>`: leases of a job are counted from 1,
    * and no two calls have the same one, while an attempt that was given back before it began leaves its number to

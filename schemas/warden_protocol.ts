@@ -8,6 +8,7 @@
  * @module
  */
 import { z } from "zod";
+import { permissionCheckSchema, reportedChecksMax } from "./audit.ts";
 import { grantsSchema, isolationSchema } from "./capabilities.ts";
 import { limitsSchema } from "./limits.ts";
 
@@ -54,6 +55,8 @@ export const toWardenSchema = z.discriminatedUnion("type", [
   // Answered by `suspended` and `resumed`, and by `ended` when there is no such cell any more.
   z.strictObject({ type: z.literal("suspend"), cell: cellId }),
   z.strictObject({ type: z.literal("resume"), cell: cellId }),
+  // Answered by `audit`, with what there is.
+  z.strictObject({ type: z.literal("audit"), cell: cellId }),
   // What the cell works on now: all its calls are `count`, the oldest of them `ids`. The warden charges the
   // CPU time of the cell to the calls under way, in equal parts.
   z.strictObject({ type: z.literal("calls"), cell: cellId, count: z.int().nonnegative(), ids: callIds }),
@@ -80,6 +83,13 @@ export const fromWardenSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("refused"), cell: cellId, message: z.string() }),
   z.strictObject({ type: z.literal("located"), cell: cellId, pid: z.int().positive().nullable() }),
   z.strictObject({ type: z.literal("log"), cell: cellId, text: z.string() }),
+  // What the cell asked Deno for since the last such message. `asked`: the kernel had asked for it.
+  z.strictObject({
+    type: z.literal("audit"),
+    cell: cellId,
+    checks: z.array(permissionCheckSchema).max(reportedChecksMax),
+    asked: z.boolean(),
+  }),
   z.strictObject({
     type: z.literal("ended"),
     cell: cellId,

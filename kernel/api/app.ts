@@ -10,6 +10,7 @@
  */
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { ProblemError } from "../../schemas/problem.ts";
+import { registerAudit } from "./audit.ts";
 import { admitToLog, authenticate, checkReady } from "./authenticate.ts";
 import { registerCommitments } from "./commitments.ts";
 import type { Api, ApiContext, ApiEnv, ApiKernel } from "./context.ts";
@@ -80,6 +81,7 @@ export function createApp(
   registerJobEvents(app, kernel, readers);
   registerPipelines(app, kernel);
   registerSchedules(app, kernel, jobReads);
+  registerAudit(app, kernel, new ReadSlots({ action: "read an audit", ...bounds }));
   registerEvents(app, kernel, readers);
   registerWs(app, kernel, { readers, connections });
   const reads = new ReadSlots({ action: "read the ledger", ...bounds });

@@ -36,6 +36,7 @@ const routes: [method: string, path: string, needed: Role | null, body?: string]
   ["POST", "/v1/plugins/hello/enable", "operator"],
   ["POST", "/v1/plugins/hello/disable", "operator"],
   ["GET", "/v1/plugins/hello/grants", "viewer"],
+  ["GET", "/v1/plugins/hello/audit", "viewer"],
   ["PUT", "/v1/plugins/hello/grants", "operator", "{}"],
   ["POST", "/v1/jobs", "invoker", '{"plugin":"hello","action":"greet"}'],
   ["GET", "/v1/jobs", "viewer"],

@@ -16,8 +16,11 @@ import type { Metrics } from "../telemetry/metrics.ts";
 import type { Tokens } from "../trust/tokens.ts";
 
 /** The part of the kernel that the API speaks to. */
-export interface ApiKernel
-  extends Pick<Kernel, "config" | "version" | "startedAtMs" | "status" | "plugins" | "router" | "refuse"> {
+export interface ApiKernel extends
+  Pick<
+    Kernel,
+    "audit" | "config" | "version" | "startedAtMs" | "status" | "plugins" | "router" | "refuse"
+  > {
   readonly ledger: Pick<
     Ledger,
     "verifierKeys" | "checkpoint" | "checkpointBase64" | "reader" | "rotateKey" | "retireKey"

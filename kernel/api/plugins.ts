@@ -93,10 +93,10 @@ export function registerPlugins(app: Api, kernel: ApiKernel): void {
     }),
     (c) => {
       const { after, limit } = c.req.valid("query");
-      const all = kernel.plugins.list();
-      const rest = after === undefined ? all : all.filter(({ id }) => id > after);
-      const items = rest.slice(0, limit);
-      return c.json({ items, next: rest.length > limit ? items.at(-1)?.id ?? null : null }, 200);
+      // One more than the page, to know whether there is a next one.
+      const found = kernel.plugins.list({ after, limit: limit + 1 });
+      const items = found.slice(0, limit);
+      return c.json({ items, next: found.length > limit ? items.at(-1)?.id ?? null : null }, 200);
     },
   );
 

@@ -82,6 +82,39 @@ Deno.test("registerGrants() refuses a PUT without a body", async () => {
   assert.equal((await response.json()).code, "MALFORMED_JSON");
 });
 
+Deno.test("registerAudit() shows resources page by page, of one outcome where that is asked", async () => {
+  const { get } = create();
+  const page = await (await get("/v1/plugins/hello/audit?limit=2", "viewer")).json();
+  assert.deepEqual(page, {
+    items: [
+      {
+        ...{ permission: "read", resource: "/srv/a", outcome: "granted", count: 2 },
+        ...{ firstAt: "1970-01-01T00:00:01.000Z", lastAt: "1970-01-01T00:00:02.000Z" },
+      },
+      {
+        ...{ permission: "read", resource: "/etc/passwd", outcome: "refused", count: 2 },
+        ...{ firstAt: "1970-01-01T00:00:01.000Z", lastAt: "1970-01-01T00:00:02.000Z" },
+      },
+    ],
+    next: "11",
+    untold: 4,
+  });
+  const last = await (await get("/v1/plugins/hello/audit?limit=2&after=11", "viewer")).json();
+  assert.deepEqual([last.items.length, last.items[0].resource, last.next], [1, null, null]);
+  const granted = await (await get("/v1/plugins/hello/audit?outcome=granted", "viewer")).json();
+  assert.deepEqual(granted.items.map(({ resource }: { resource: string }) => resource), ["/srv/a"]);
+});
+
+Deno.test("registerAudit() refuses a query that it does not know, and a plugin that is none", async () => {
+  const { get } = create();
+  for (const query of ["outcome=maybe", "after=x", "limit=0", "outcomes=granted"]) {
+    const response = await get(`/v1/plugins/hello/audit?${query}`, "viewer");
+    assert.deepEqual([response.status, (await response.json()).code], [422, "INPUT_INVALID"], query);
+  }
+  const response = await get("/v1/plugins/none/audit");
+  assert.deepEqual([response.status, (await response.json()).code], [404, "PLUGIN_NOT_FOUND"]);
+});
+
 Deno.test("registerTokens() shows a secret once, and revokes", async () => {
   const { get, send } = create();
   const created = await send("POST", "/v1/tokens", { name: "ci", role: "invoker" });

@@ -12,6 +12,7 @@ import { ProblemError } from "../../schemas/problem.ts";
 import type { Call, CallResult, GrantsView, Refusal } from "../kernel.ts";
 import type { Jobs } from "../jobs/jobs.ts";
 import type { EntriesQuery, LedgerReader } from "../ledger/ledger_reader.ts";
+import type { AuditRow } from "../store/audit_table.ts";
 import type { ApiKernel } from "./context.ts";
 import { createTestingFeed, createTestingJobs, type TestingFeed, type TestingJobs } from "./testing_jobs.ts";
 
@@ -92,7 +93,8 @@ export function createTestingKernel(options: TestingKernelOptions = {}): Testing
       render: () => "airlock_up 1\n",
     },
     plugins: {
-      list: () => [...plugins.values()],
+      list: ({ after = "", limit } = {}) =>
+        [...plugins.values()].filter(({ id }) => id > after).slice(0, limit),
       get: findPlugin,
       missing: () => kernel.state.missing,
       act: (id, verb, actor) => {
@@ -112,6 +114,7 @@ export function createTestingKernel(options: TestingKernelOptions = {}): Testing
         return Promise.resolve({ value, checkpoint: checkpointBase64 });
       },
     },
+    audit: testingAudit,
     jobs: createTestingJobs(checkpointBase64, options.jobs),
     feed: createTestingFeed(),
     router: {
@@ -133,6 +136,24 @@ const logLines: LogLine[] = [0, 1, 2].map((seq) => ({
   droppedBytes: 0,
   code: null,
 }));
+
+const auditRows: AuditRow[] = ["/srv/a", "/etc/passwd", null].map((resource, at) => ({
+  seq: 10 + at,
+  plugin: "hello",
+  permission: "read",
+  resource,
+  outcome: at === 0 ? "granted" : "refused",
+  count: 2,
+  firstAtMs: 1_000,
+  lastAtMs: 2_000,
+}));
+
+const testingAudit: ApiKernel["audit"] = {
+  list: (_id, { after = 0, limit, outcome }) => {
+    const rows = auditRows.filter((row) => row.seq > after && (outcome ?? row.outcome) === row.outcome);
+    return Promise.resolve({ rows: rows.slice(0, limit), untold: 4 });
+  },
+};
 
 const entries: LedgerEntry[] = [0, 1, 2].map((index) => ({
   index,

@@ -9,6 +9,8 @@
  * @module
  */
 import { ProblemError } from "../../schemas/problem.ts";
+import type { AuditedCell } from "../trust/audit.ts";
+import { createJudge } from "../trust/permission_outcome.ts";
 import { type Installed, writeLog } from "./installed.ts";
 import type { SupervisedCell } from "./plugin.ts";
 import type { PluginsDeps } from "./plugins_deps.ts";
@@ -16,7 +18,7 @@ import { cellRequestOf, checkIsolation, type Release } from "./release.ts";
 
 type Deps<Cell extends SupervisedCell> = Pick<
   PluginsDeps<Cell>,
-  "config" | "sandbox" | "timing" | "track" | "verifyPackage"
+  "audit" | "config" | "sandbox" | "timing" | "track" | "verifyPackage"
 >;
 
 /** Those who find no room should come again after this long. */
@@ -37,6 +39,7 @@ export class CellRoom<Cell extends SupervisedCell> {
     const { id } = installed;
     checkIsolation(release);
     await this.#enter(id);
+    const audited = auditedCell(release);
     try {
       await makeDataFolder(id, release.dataDir);
       return await this.deps.sandbox.start({
@@ -45,6 +48,7 @@ export class CellRoom<Cell extends SupervisedCell> {
         verified: this.deps.verifyPackage(release.digest),
         signal: this.#closing.signal,
         onLog: (source, level, text) => writeLog(installed.log, source, level, text),
+        onAudit: (checks) => this.deps.audit.take(audited, checks),
       });
     } catch (error) {
       this.#cells--;
@@ -95,6 +99,12 @@ export class CellRoom<Cell extends SupervisedCell> {
     this.#cells++;
     return true;
   }
+}
+
+/** What is told of a cell is judged by what it was started with, whatever is granted by then. */
+function auditedCell({ manifest: { id, version }, grants, packageDir, dataDir }: Release): AuditedCell {
+  const judge = createJudge({ grants, packageFolder: packageDir, dataFolder: dataDir });
+  return { id, name: `${id}@${version}`, judge };
 }
 
 /** A plugin in the process tier can put something else in the place of its folder: that is its own loss. */

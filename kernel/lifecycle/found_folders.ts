@@ -20,9 +20,9 @@ export class FoundFolders {
   /** In the ledger when it resolves. */
   async tell(scanned: ScannedPlugin): Promise<void> {
     const { folder, digest } = scanned;
-    const { folders } = this.deps.store;
+    const { store } = this.deps;
     const fingerprint = digest ?? faultsOf(scanned);
-    if (folders.get(folder) === fingerprint) return;
+    if (store.folders.get(folder) === fingerprint) return;
     await this.deps.ledger.append({
       type: "plugin.found",
       actor: "kernel",
@@ -30,7 +30,7 @@ export class FoundFolders {
       data: { ...(digest === undefined ? {} : { packageSha256: digest }) },
       commit: { folder },
     });
-    folders.set(folder, fingerprint);
+    await store.together(() => store.folders.set(folder, fingerprint));
   }
 
   /** Forgets the folders that a scan did not find. */

@@ -13,12 +13,16 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import type { OperatorGrants } from "../../schemas/capabilities.ts";
+import { concurrently } from "../registry/concurrently.ts";
 import type { Scopes } from "../store/grants_told_table.ts";
 import type { SupervisedCell } from "./plugin.ts";
 import type { PluginsDeps } from "./plugins_deps.ts";
 import { grantedScopes, type Release } from "./release.ts";
 
 type Deps = Pick<PluginsDeps<SupervisedCell>, "store" | "ledger" | "config">;
+
+/** Plugins whose entries wait for the disk at once: more than fit into one sync of the ledger. */
+const tellsMax = 512;
 
 /** A plugin, and the release that it is to have; none where nothing of it may run. */
 export interface Granted {
@@ -54,7 +58,8 @@ export class GrantEntries {
   /** Tells what an order changes. The ledger and the store know when it resolves. */
   async tell(granted: Granted, operator: OperatorGrants | undefined, actor: string): Promise<void> {
     const { id, name, release } = granted;
-    const { grantsTold } = this.deps.store;
+    const { store } = this.deps;
+    const { grantsTold } = store;
     const now = release === undefined ? {} : grantedScopes(release.grants);
     const row = grantsTold.get(id);
     const known = { plugin: id, operator: row?.operator ?? {}, granted: row?.granted ?? {} };
@@ -64,16 +69,17 @@ export class GrantEntries {
     const changes = [["grant.taken", taken], ["grant.given", given]] as const;
     const told = changes.filter(([, scopes]) => Object.keys(scopes).length > 0);
     if (told.length > 0) {
-      grantsTold.set({ ...known, pending: now });
+      await store.together(() => grantsTold.set({ ...known, pending: now }));
       await Promise.all(
         told.map(([type, granted]) =>
           this.deps.ledger.append({ type, actor, plugin: name, data: { granted } })
         ),
       );
     }
-    if (told.length > 0 || row !== undefined) {
-      grantsTold.set({ plugin: id, operator: operator ?? {}, granted: now, pending: null });
-    }
+    const next = { plugin: id, operator: operator ?? {}, granted: now, pending: null };
+    // A start finds most rows as they are to be.
+    if (told.length === 0 && (row === undefined || isDeepStrictEqual(row, next))) return;
+    await store.together(() => grantsTold.set(next));
   }
 
   /** Tells what changed since the last life of the kernel: by the configuration, or by itself. */
@@ -87,11 +93,12 @@ export class GrantEntries {
 
   /** Takes everything from plugins that are not `installed` any more. */
   async tellGone(installed: ReadonlyMap<string, unknown>): Promise<void> {
-    for (const { plugin: id } of this.deps.store.grantsTold.list()) {
-      if (installed.has(id)) continue;
+    const { store } = this.deps;
+    const gone = store.grantsTold.list().map(({ plugin }) => plugin).filter((id) => !installed.has(id));
+    await concurrently(gone, tellsMax, async (id) => {
       await this.tell({ id, name: id, release: undefined }, undefined, "kernel");
-      this.deps.store.grantsTold.delete(id);
-    }
+      await store.together(() => store.grantsTold.delete(id));
+    });
   }
 }
 

@@ -11,6 +11,14 @@ import type { Health } from "./health_watch.ts";
 import type { Installed } from "./installed.ts";
 import type { SupervisedCell } from "./plugin.ts";
 
+/** What is told of a plugin at each of its changes: the part of its view that may be another then. */
+export type PluginChange = Pick<PluginView, "id" | "state" | "status" | "breaker">;
+
+export function pluginChange(installed: Installed<SupervisedCell>): PluginChange {
+  const { id, plugin, breaker } = installed;
+  return { id, state: plugin.state, status: statusOf(installed), breaker: breaker.state };
+}
+
 /** `isolation` is that of a cell that would start now. */
 export function pluginView(installed: Installed<SupervisedCell>, isolation: Isolation): PluginView {
   const { id, plugin, scanned, enabled } = installed;

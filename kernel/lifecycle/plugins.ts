@@ -9,6 +9,7 @@
 import type { LogLine, PluginView } from "../../schemas/api.ts";
 import type { Grants, OperatorGrants } from "../../schemas/capabilities.ts";
 import { ProblemError } from "../../schemas/problem.ts";
+import { concurrently } from "../registry/concurrently.ts";
 import type { ScannedPlugin } from "../registry/registry.ts";
 import { unservedParts } from "../registry/unserved.ts";
 import { requestedOf } from "../trust/grants.ts";
@@ -19,7 +20,7 @@ import { bringUp, checkCallable, type Installed, isMissed, nameInLedger } from "
 import { GrantEntries } from "./grant_entries.ts";
 import { type LifecycleVerb, Orders } from "./orders.ts";
 import { Plugin, type SupervisedCell } from "./plugin.ts";
-import { pluginView } from "./plugin_view.ts";
+import { type PluginChange, pluginChange, pluginView } from "./plugin_view.ts";
 import type { PluginsDeps } from "./plugins_deps.ts";
 import { Quarantines } from "./quarantines.ts";
 import { isolationOf, type Release } from "./release.ts";
@@ -33,6 +34,9 @@ export interface GrantsView {
   operator: OperatorGrants;
 }
 
+/** Plugins that are taken on at once: more than fit into one sync of the ledger. */
+const installsMax = 512;
+
 /** Of a plugin that was not admitted, and so does not run. */
 const logBytesPerSecondInitial = 65_536;
 
@@ -44,6 +48,10 @@ export class Plugins<Cell extends SupervisedCell> {
   readonly #grants: GrantEntries;
   readonly #admission: Admission;
   readonly #orders: Orders<Cell>;
+  /** The ids of all, ascending; undefined while that is to be found out again. */
+  #ids: string[] | undefined;
+  /** Those that are alive, by id of their plugin. */
+  readonly #cells = new Map<string, Cell>();
   #awake = 0;
 
   constructor(private readonly deps: PluginsDeps<Cell>) {
@@ -61,18 +69,28 @@ export class Plugins<Cell extends SupervisedCell> {
 
   /** Takes on what a scan found, and tells the ledger. Critical plugins start in the background. */
   async install(found: readonly ScannedPlugin[]): Promise<void> {
-    await Promise.all(found.map((scanned) => this.#install(scanned)));
+    // At once, so that they share the syncs of the ledger and of the store; but not all, for a queue has an end.
+    await concurrently(found, installsMax, (scanned) => this.#install(scanned));
     await this.#admission.forgetOthers(found, this.#installed);
+    this.deps.store.audit.prune(this.#installed);
     for (const installed of this.#installed.values()) bringUp(installed);
   }
 
-  list(): PluginView[] {
-    return [...this.#installed.keys()].sort().map((id) => this.get(id));
+  /** Those with an id above `after`, ascending by id, at most `limit`. */
+  list({ after, limit = Infinity }: { after?: string | undefined; limit?: number } = {}): PluginView[] {
+    const ids = this.#ids ??= [...this.#installed.keys()].sort();
+    const rest = after === undefined ? ids : ids.slice(firstAbove(ids, after));
+    return rest.slice(0, limit).map((id) => this.get(id));
   }
 
   get(id: string): PluginView {
     const installed = this.find(id);
     return pluginView(installed, isolationOf(installed.id, this.deps));
+  }
+
+  /** What its view says that may change while it is installed; costs less. */
+  change(id: string): PluginChange {
+    return pluginChange(this.find(id));
   }
 
   /** Throws PLUGIN_NOT_FOUND. */
@@ -107,6 +125,11 @@ export class Plugins<Cell extends SupervisedCell> {
   logs(id: string, { after = -1, limit }: { after?: number | undefined; limit: number }): LogLine[] {
     return this.find(id).log.lines({ after, limit })
       .map(({ atMs, ...line }) => ({ ...line, at: new Date(atMs).toISOString() }));
+  }
+
+  /** Resolves when the audit was told of all that the plugin's code asked for until now. */
+  async audited(id: string): Promise<void> {
+    await this.#cells.get(this.find(id).id)?.audited();
   }
 
   grants(id: string): GrantsView {
@@ -165,6 +188,7 @@ export class Plugins<Cell extends SupervisedCell> {
       changed: () => this.#changed(id),
     };
     this.#installed.set(id, installed);
+    this.#ids = undefined;
     if (scanned.kind === "admitted") {
       const { manifest } = scanned;
       this.deps.metrics.pluginAdmitted({ id, actions: Object.keys(manifest.actions) });
@@ -208,7 +232,9 @@ export class Plugins<Cell extends SupervisedCell> {
       ...{ config: deps.config, restarts: this.#restarts, timing: deps.timing },
       startCell: async (release) => {
         this.#orders.checkOpen();
-        return await this.#room.start(this.find(id), release);
+        const cell = await this.#room.start(this.find(id), release);
+        this.#cells.set(id, cell);
+        return cell;
       },
       record: (event) => deps.ledger.append(event),
       changed: () => this.#changed(id),
@@ -226,6 +252,7 @@ export class Plugins<Cell extends SupervisedCell> {
         : {}),
       onCellEnded: (reason) => {
         this.#room.left();
+        this.#cells.delete(id);
         deps.metrics.cellEnded({ plugin: id, reason });
         deps.metrics.cellsAwake(--this.#awake);
         this.#installed.get(id)?.log.end();
@@ -236,4 +263,10 @@ export class Plugins<Cell extends SupervisedCell> {
       fatal: (error) => deps.fatal(error),
     });
   }
+}
+
+/** The position of the first of `sorted` that is above `text`; their number where there is none. */
+function firstAbove(sorted: readonly string[], text: string): number {
+  const position = sorted.findIndex((one) => one > text);
+  return position < 0 ? sorted.length : position;
 }

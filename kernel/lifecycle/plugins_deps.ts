@@ -5,12 +5,14 @@
  *
  * @module
  */
+import type { PermissionCheck } from "../../schemas/audit.ts";
 import type { CellSetup } from "../../schemas/cell_protocol.ts";
 import type { CellDescription } from "../../schemas/warden_protocol.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { ScannedPlugin } from "../registry/registry.ts";
 import type { Store } from "../store/store.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import type { Audit } from "../trust/audit.ts";
 import type { ReleaseTerms } from "./release.ts";
 import type { SupervisedCell } from "./supervised_cell.ts";
 import type { Clock } from "../../sandbox/clock.ts";
@@ -25,6 +27,8 @@ export interface CellStarter<Cell extends SupervisedCell> {
     /** Airlock stops: the start is to end, with NOT_READY. */
     signal: AbortSignal;
     onLog(source: "log" | "output", level: "debug" | "info" | "warn" | "error", text: string): void;
+    /** What the cell's code asked Deno for since it was last told. */
+    onAudit(checks: readonly PermissionCheck[]): void;
   }): Promise<Cell>;
 }
 
@@ -37,6 +41,7 @@ export interface PluginsDeps<Cell extends SupervisedCell> extends ReleaseTerms {
   readonly store: Store;
   readonly ledger: Ledger;
   readonly metrics: Metrics;
+  readonly audit: Pick<Audit, "take">;
   readonly timing: Clock;
   /** From 0 to 1. */
   random(): number;

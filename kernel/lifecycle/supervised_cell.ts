@@ -36,6 +36,8 @@ export interface SupervisedCell {
   resume(): Promise<void>;
   /** Asks the plugin's own `health`. Resolves to what is wrong, or to `undefined`. */
   health(timeoutMs: number): Promise<string | undefined>;
+  /** Resolves when its audit was told of all that its code asked for until now. */
+  audited(): Promise<void>;
   /** Ends it at once, because of `problem`. */
   kill(problem: ProblemError): void;
   /**

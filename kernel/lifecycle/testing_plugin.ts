@@ -56,6 +56,10 @@ export class FakeCell implements SupervisedCell {
     return { callsUnderWay, takesCalls, isStale, ended: this.#ended.promise, call: this.call };
   }
 
+  audited(): Promise<void> {
+    return Promise.resolve();
+  }
+
   async suspend(): Promise<void> {
     this.isSuspended = true;
     await this.#goneOr(null);

@@ -74,6 +74,7 @@ export function live(
         return Promise.resolve(cell);
       },
     },
+    audit: { take() {} },
     checkDescription: () => Promise.resolve(world.fault),
     random: () => 1,
     nowMs: () => 1_000,

@@ -141,9 +141,10 @@ async function hashUpTo(
   while (length < lengthMax) {
     const buffer = bufferAt(length);
     const { bytesRead } = await handle.read(buffer, 0, buffer.length, length);
-    if (bytesRead === 0) break;
     hash.update(buffer.subarray(0, bytesRead));
     length += bytesRead;
+    // Of a regular file less than was asked for is all there is.
+    if (bytesRead < buffer.length) break;
   }
   return { length, sha256: hash.digest("hex") };
 }

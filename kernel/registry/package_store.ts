@@ -46,19 +46,43 @@ export async function createPackageStore(folder: string, limits: PackageLimits):
     if (!digestPattern.test(digest)) throw new RangeError(`Cannot locate package "${digest}": no digest`);
     return `${root}/${digest}`;
   };
-  // Writing and removing take turns, so that neither sees what the other has half done.
-  let lastTurn: Promise<unknown> = Promise.resolve();
-  const inTurn = <T>(task: () => Promise<T>): Promise<T> => {
-    const turn = lastTurn.then(task);
-    lastTurn = turn.then(() => undefined, () => undefined); // a failure is the caller's, not the next one's
-    return turn;
-  };
+  const turns = new Turns();
   return {
     folderOf,
-    put: (read) => inTurn(() => putPackage(root, folderOf(read.digest), read, limits)),
+    put: ({ digest, files }) =>
+      turns.ofOne(digest, () => putPackage(root, folderOf(digest), { digest, files }, limits)),
     verify: (digest) => verifyPackage(folderOf(digest), digest, limits),
-    collectGarbage: (keep) => inTurn(() => removeAllBut(root, keep)),
+    collectGarbage: (keep) => turns.ofAll(() => removeAllBut(root, keep)),
   };
+}
+
+/**
+ * Who writes and who removes take turns, so that neither sees what the other has half done: packages of different
+ * digests are written at once, those of one digest one after the other, and what is removed is removed alone.
+ */
+class Turns {
+  readonly #ofOne = new Map<string, Promise<unknown>>();
+  #ofAll: Promise<unknown> = Promise.resolve();
+
+  ofOne<T>(digest: string, task: () => Promise<T>): Promise<T> {
+    const turn = Promise.all([this.#ofAll, this.#ofOne.get(digest)]).then(task);
+    const over = settled(turn).then(() => {
+      if (this.#ofOne.get(digest) === over) this.#ofOne.delete(digest);
+    });
+    this.#ofOne.set(digest, over);
+    return turn;
+  }
+
+  ofAll<T>(task: () => Promise<T>): Promise<T> {
+    const turn = Promise.all([this.#ofAll, ...this.#ofOne.values()]).then(task);
+    this.#ofAll = settled(turn);
+    return turn;
+  }
+}
+
+/** A failure is the caller's, not the next one's. */
+function settled(turn: Promise<unknown>): Promise<void> {
+  return turn.then(() => undefined, () => undefined);
 }
 
 /** Throws PLUGIN_REJECTED unless the files in `folder` are exactly those of the package `digest`. */

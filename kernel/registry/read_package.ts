@@ -41,6 +41,8 @@ export interface ReadPackage {
 export interface ReadPackageOptions extends PackageLimits {
   /** The version of Airlock that asks. */
   hostVersion: string;
+  /** Resolves when so many bytes may be read into memory; the caller knows when they are not needed any more. */
+  enter?(bytes: number): Promise<void>;
 }
 
 /** What is known of a package that is not admitted. */
@@ -109,13 +111,14 @@ interface FilesRead {
   faults: Fault[];
 }
 
-async function readFiles(folder: string, limits: PackageLimits): Promise<FilesRead> {
+async function readFiles(folder: string, options: ReadPackageOptions): Promise<FilesRead> {
   const files: PackageFile[] = [];
   const faults: Fault[] = [];
   try {
-    const listing = await listPackage(folder, limits, (name) => notPackaged.has(name));
+    const listing = await listPackage(folder, options, (name) => notPackaged.has(name));
     for (const message of listing.faults) faults.push({ path: "", message });
     if (!listing.complete) return { files, paths: undefined, faults };
+    await options.enter?.(listing.files.reduce((bytes, { stats }) => bytes + Number(stats.size), 0));
     for (const file of listing.files) {
       // A package that is rejected anyway is read no further than its manifest, for the faults in it.
       if (faults.length > 0 && file.path !== manifestPath) continue;
@@ -157,18 +160,19 @@ function judgeManifest(
     const message = `The manifest, ${manifestPath}, must be UTF-8 and at most ${documentLengthMax} bytes`;
     return { id: undefined, isCritical: false, manifest: undefined, faults: [{ path: "", message }] };
   }
-  const { id, isCritical, airlock } = glanceAtManifest(text);
-  const hostFault = airlock === undefined ? undefined : faultOfHost(airlock, hostVersion);
   const document = parseDocument(manifestSchema, text, { what: `manifest "${manifestPath}"` });
   if (!document.ok) {
+    const { id, isCritical, airlock } = glanceAtManifest(text);
+    const hostFault = airlock === undefined ? undefined : faultOfHost(airlock, hostVersion);
     // A manifest for another version of Airlock may well have keys that this one does not know.
     const faults = hostFault === undefined ? [] : [{ path: "/airlock", message: hostFault }];
     return { id, isCritical, manifest: undefined, faults: [...faults, ...document.faults] };
   }
   const { value: manifest, faultAt } = document;
   const faults = faultsOfManifest(manifest, paths).map(({ path, message }) => faultAt(path, message));
+  const hostFault = faultOfHost(manifest.airlock, hostVersion);
   if (hostFault !== undefined) faults.unshift(faultAt(["airlock"], hostFault));
-  return { id, isCritical, manifest, faults };
+  return { id: manifest.id, isCritical: manifest.critical, manifest, faults };
 }
 
 function decodeManifest(bytes: Uint8Array): string | undefined {

@@ -12,9 +12,11 @@
 import type { Manifest } from "../../schemas/manifest.ts";
 import { pluginIdSchema } from "../../schemas/plugin_id.ts";
 import { ProblemError } from "../../schemas/problem.ts";
+import { concurrently } from "./concurrently.ts";
 import { isSystemError } from "./package_files.ts";
 import type { PackageStore } from "./package_store.ts";
 import { type PackageGlance, readPackage, type ReadPackageOptions, rejection } from "./read_package.ts";
+import { ReadingRoom } from "./reading_room.ts";
 
 export interface AdmittedPlugin {
   kind: "admitted";
@@ -54,20 +56,27 @@ export interface RegistryDeps extends ReadPackageOptions {
   pluginsMax: number;
 }
 
+/** Packages that are read at once: most of the time of one is waiting for the disk, or for a thread that asks it. */
+const readsMax = 16;
+
 /**
  * Reads every plugin in `folders`, each of which holds one folder for each plugin; files and folders
  * whose names begin with a dot are passed over. Throws CONFIG_INVALID for a folder that cannot be read.
  */
 export async function scanPluginFolders(folders: readonly string[], deps: RegistryDeps): Promise<ScanResult> {
   const found = (await Promise.all(folders.map(listPluginFolders))).flat();
-  const plugins: ScannedPlugin[] = [];
+  // However many are read, no more of them are in memory than one alone may have.
+  const room = new ReadingRoom(deps.bytesMax);
+  const scanned = await concurrently(found.slice(0, deps.pluginsMax), readsMax, async (folder) => {
+    using held = new DisposableStack();
+    const enter = async (bytes: number) => void held.use(await room.enter(bytes));
+    return await readOne(folder, { ...deps, enter });
+  });
+  const unread = found.slice(deps.pluginsMax).map((folder) => rejectedUnread(folder, deps.pluginsMax));
   const holders = new Map<string, string>();
-  for (const [index, folder] of found.entries()) {
-    const scanned = index < deps.pluginsMax
-      ? await readOne(folder, deps)
-      : rejectedUnread(folder, deps.pluginsMax);
-    plugins.push(scanned.kind === "admitted" ? claimId(scanned, holders) : scanned);
-  }
+  const plugins = [...scanned, ...unread].map((plugin) =>
+    plugin.kind === "admitted" ? claimId(plugin, holders) : plugin
+  );
   return { plugins: withUniqueIds(plugins, holders) };
 }
 
@@ -151,7 +160,7 @@ function glanceOf({ id, version, critical }: Manifest, digest: string): PackageG
 }
 
 function rejectedUnread(folder: string, pluginsMax: number): RejectedPlugin {
-  const message = `There are more than ${pluginsMax} plugins; raise pluginsMax to read it`;
+  const message = `There are more than ${pluginsMax} plugins; raise "pluginsMax" in airlock.jsonc to read it`;
   return rejected(folder, rejection(folder, [{ path: "", message }]));
 }
 

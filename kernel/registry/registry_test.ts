@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { createPackageStore, type PackageStore, verifyPackage } from "./package_store.ts";
+import { readPackage } from "./read_package.ts";
 import { readOne, scanPluginFolders } from "./registry.ts";
 
 const limits = { bytesMax: 1_000_000, filesMax: 100 };
@@ -66,10 +67,39 @@ Deno.test("scanPluginFolders() keeps ids unique over several folders, and their 
     );
     const last = scanned.at(-1);
     assert.ok(last?.kind === "rejected");
-    assert.match(last.error.message, /more than 4 plugins/);
+    assert.match(last.error.message, /more than 4 plugins; raise "pluginsMax" in airlock\.jsonc/);
     await assert.rejects(scanPluginFolders([`${plugins}/none`], { ...options, store }), {
       code: "CONFIG_INVALID",
     });
+  });
+});
+
+Deno.test("scanPluginFolders() reads many packages at once, never more bytes than one may have, in their order", async () => {
+  await withStore(async (plugins) => {
+    const ids = Array.from({ length: 40 }, (_, number) => `p${String(number).padStart(2, "0")}`);
+    // Of five one has most of the room for itself.
+    for (const [number, id] of ids.entries()) {
+      await writePlugin(`${plugins}/${id}`, id, "/".repeat(number % 5 === 0 ? 900 : 10));
+    }
+    const now = { packages: 0, bytes: 0 };
+    const most = { packages: 0, bytes: 0 };
+    const store: Pick<PackageStore, "put"> = {
+      async put({ digest, files }) {
+        const bytes = files.reduce((sum, file) => sum + file.bytes.length, 0);
+        now.packages++;
+        now.bytes += bytes;
+        most.packages = Math.max(most.packages, now.packages);
+        most.bytes = Math.max(most.bytes, now.bytes);
+        await new Promise((resolve) => setTimeout(resolve, 0));
+        now.packages--;
+        now.bytes -= bytes;
+        return `/store/${digest}`;
+      },
+    };
+    const scanned = await scanPluginFolders([plugins], { ...options, bytesMax: 1_200, store });
+    assert.deepEqual(scanned.plugins.map((plugin) => plugin.kind === "admitted" && plugin.manifest.id), ids);
+    assert.ok(most.packages > 1, `${most.packages} packages at once`);
+    assert.ok(most.bytes <= 1_200, `${most.bytes} bytes at once`);
   });
 });
 
@@ -163,6 +193,27 @@ Deno.test("PackageStore.put() of one package many times at once writes it once",
     const [first, ...others] = await Promise.all(Array.from({ length: 8 }, read));
     for (const other of others) assert.deepEqual(other, first);
     assert.equal([...Deno.readDirSync(`${data}/packages`)].length, 1);
+  });
+});
+
+Deno.test("PackageStore.collectGarbage() takes its turn among packages that are being written", async () => {
+  await withStore(async (plugins, store, data) => {
+    const packages = await Promise.all(["a", "b", "c"].map(async (id) => {
+      await writePlugin(`${plugins}/${id}`, id);
+      const read = await readPackage(`${plugins}/${id}`, options);
+      assert.ok(read.ok);
+      return read.package;
+    }));
+    const [a, b, c] = packages;
+    assert.ok(a && b && c);
+    const [, , removed] = await Promise.all([
+      ...[a, b].map((read) => store.put(read)),
+      store.collectGarbage(new Set([b.digest])),
+      ...[a, c].map((read) => store.put(read)),
+    ]);
+    assert.deepEqual(removed, [a.digest]);
+    for (const { digest } of packages) await store.verify(digest);
+    assert.equal([...Deno.readDirSync(`${data}/packages`)].length, 3);
   });
 });
 

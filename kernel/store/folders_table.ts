@@ -5,6 +5,7 @@
  */
 import type { DatabaseSync } from "node:sqlite";
 import { z } from "zod";
+import { createTransact } from "./database.ts";
 
 const rowSchema = z.object({ folder: z.string(), fingerprint: z.string() });
 
@@ -18,6 +19,7 @@ export interface FoldersTable {
 }
 
 export function createFoldersTable(db: DatabaseSync): FoldersTable {
+  const transact = createTransact(db);
   const upsert = db.prepare("INSERT OR REPLACE INTO folders_found (folder, fingerprint) VALUES (?, ?)");
   const select = db.prepare("SELECT * FROM folders_found WHERE folder = ?");
   const selectAll = db.prepare("SELECT * FROM folders_found");
@@ -31,9 +33,10 @@ export function createFoldersTable(db: DatabaseSync): FoldersTable {
       return raw && rowSchema.parse(raw).fingerprint;
     },
     keepOnly(folders) {
-      for (const { folder } of selectAll.all().map((raw) => rowSchema.parse(raw))) {
-        if (!folders.has(folder)) remove.run(folder);
-      }
+      const gone = selectAll.all().map((raw) => rowSchema.parse(raw).folder).filter((folder) =>
+        !folders.has(folder)
+      );
+      if (gone.length > 0) transact(() => gone.forEach((folder) => remove.run(folder)));
     },
   };
 }

@@ -66,6 +66,26 @@ export const storeMigrations: readonly string[] = [
     config TEXT    NOT NULL CHECK (json_valid(config))
   ) STRICT;
   `,
+  `
+  CREATE TABLE audit (
+    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+    plugin      TEXT    NOT NULL,
+    outcome     TEXT    NOT NULL CHECK (outcome IN ('granted', 'refused')),
+    permission  TEXT    NOT NULL,
+    is_all      INTEGER NOT NULL CHECK (is_all IN (0, 1)),
+    resource    TEXT    NOT NULL,
+    count       INTEGER NOT NULL,
+    first_at_ms INTEGER NOT NULL,
+    last_at_ms  INTEGER NOT NULL,
+    UNIQUE (plugin, outcome, permission, is_all, resource)
+  ) STRICT;
+  CREATE INDEX audit_listed ON audit (plugin, seq);
+
+  CREATE TABLE audit_untold (
+    plugin TEXT    PRIMARY KEY,
+    count  INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 /** Steps of `DATA/commitments.db`. The row count is kept because counting a million rows reads the file. */

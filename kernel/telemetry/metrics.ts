@@ -59,7 +59,7 @@ const secondsBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
 const commitSecondsBuckets = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 1];
 const entriesBuckets = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 
-/** One plugin's action, its labels resolved once. */
+/** One plugin's action, its labels resolved once, when they are needed first. */
 interface CallSeries {
   readonly duration: { observe(seconds: number): void };
   readonly ended: (code: string) => NumberSeries;
@@ -130,8 +130,12 @@ function createCallSeries(families: ReturnType<typeof createFamilies>) {
   let size = 0;
 
   function create(plugin: string, action: string): CallSeries {
+    let duration: CallSeries["duration"] | undefined;
     return {
-      duration: families.callSeconds.labels(plugin, action),
+      // Made at the first call: of a thousand plugins most are asleep, and each histogram is twenty lines.
+      get duration() {
+        return duration ??= families.callSeconds.labels(plugin, action);
+      },
       ended: memoize((code) => families.calls.labels(plugin, action, code)),
     };
   }

@@ -26,6 +26,15 @@ Deno.test("Metrics counts calls by plugin, action and code", () => {
   );
 });
 
+Deno.test("Metrics shows nothing of actions that were never called", () => {
+  const metrics = createMetrics();
+  metrics.pluginAdmitted({ id: "hello", actions: ["greet", "wave"] });
+  metrics.callEnded({ plugin: "hello", action: "greet", code: "OK", durationMs: 2 });
+  const calls = [...samples(metrics).keys()].filter((name) => name.startsWith("airlock_call"));
+  assert.ok(calls.some((name) => name.includes('action="greet"')));
+  assert.deepEqual(calls.filter((name) => !name.includes('action="greet"')), []);
+});
+
 Deno.test("Metrics counts names that no admitted manifest holds as other", () => {
   const metrics = createMetrics();
   metrics.pluginAdmitted({ id: "hello", actions: ["greet"] });

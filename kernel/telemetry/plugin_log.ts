@@ -57,18 +57,16 @@ const newline = 0x0a;
 
 /** One source's bytes since its last newline. */
 interface Unfinished {
-  readonly bytes: Uint8Array;
+  /** Room for one line; none before the source writes, nor after the cell has ended: most plugins sleep. */
+  bytes: Uint8Array | undefined;
   length: number;
 }
 
 export function createPluginLog({ linesMax, bytesPerSecond, nowMs }: PluginLogOptions): PluginLog {
   const ring = createRing(linesMax);
   const takeBytes = createBucket(bytesPerSecond, nowMs);
-  const unfinished: Record<LogSource, Unfinished> = {
-    stdout: { bytes: new Uint8Array(lineBytesMax), length: 0 },
-    stderr: { bytes: new Uint8Array(lineBytesMax), length: 0 },
-    log: { bytes: new Uint8Array(lineBytesMax), length: 0 },
-  };
+  const nothing = () => ({ bytes: undefined, length: 0 });
+  const unfinished: Record<LogSource, Unfinished> = { stdout: nothing(), stderr: nothing(), log: nothing() };
 
   function emit(source: LogSource, level: PluginLogLevel, bytes: Uint8Array): void {
     ring.push({ atMs: nowMs(), source, level, text: decodePrintable(bytes), droppedBytes: 0, code: null });
@@ -76,7 +74,7 @@ export function createPluginLog({ linesMax, bytesPerSecond, nowMs }: PluginLogOp
 
   function endLine(source: LogSource, level: PluginLogLevel): void {
     const line = unfinished[source];
-    emit(source, level, line.bytes.subarray(0, line.length));
+    emit(source, level, line.bytes?.subarray(0, line.length) ?? new Uint8Array());
     line.length = 0;
   }
 
@@ -88,15 +86,16 @@ export function createPluginLog({ linesMax, bytesPerSecond, nowMs }: PluginLogOp
   /** Adds bytes without a newline. */
   function extend(source: LogSource, level: PluginLogLevel, piece: Uint8Array): void {
     const line = unfinished[source];
+    const bytes = line.bytes ??= new Uint8Array(lineBytesMax);
     for (let rest = piece; rest.length > 0;) {
       if (line.length === lineBytesMax) {
-        const whole = wholeCharactersEnd(line.bytes);
-        emit(source, level, line.bytes.subarray(0, whole));
-        line.bytes.copyWithin(0, whole);
+        const whole = wholeCharactersEnd(bytes);
+        emit(source, level, bytes.subarray(0, whole));
+        bytes.copyWithin(0, whole);
         line.length = lineBytesMax - whole;
       }
       const taken = rest.subarray(0, lineBytesMax - line.length);
-      line.bytes.set(taken, line.length);
+      bytes.set(taken, line.length);
       line.length += taken.length;
       rest = rest.subarray(taken.length);
     }
@@ -123,7 +122,10 @@ export function createPluginLog({ linesMax, bytesPerSecond, nowMs }: PluginLogOp
       feed("log", level, new TextEncoder().encode(`${text}\n`));
     },
     end() {
-      for (const source of logSources) flush(source, levelOf(source));
+      for (const source of logSources) {
+        flush(source, levelOf(source));
+        unfinished[source].bytes = undefined;
+      }
     },
     lines: ({ after = -1, limit = linesMax } = {}) => ring.read(after, limit),
   };

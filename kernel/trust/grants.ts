@@ -19,8 +19,14 @@ import { permissionNames } from "../../schemas/capabilities.ts";
 import type { Manifest } from "../../schemas/manifest.ts";
 import { nearestName } from "../../schemas/nearest_name.ts";
 import { type Fault, ProblemError } from "../../schemas/problem.ts";
-import { formatNetScope, hasWildcard, isPublicHost, netScopeCovers, parseNetScope } from "./net_scope.ts";
-import { dataToken, isWithin, packageToken, parsePathScope, pathRefusal } from "./path_scope.ts";
+import {
+  formatNetScope,
+  hasWildcard,
+  isPublicHost,
+  netScopeCovers,
+  parseNetScope,
+} from "../../schemas/net_scope.ts";
+import { dataToken, isWithin, packageToken, parsePathScope, pathRefusal } from "../../schemas/path_scope.ts";
 
 /** Deno 2.9's sys kinds, those that both its flag and its Worker permissions take. */
 export const sysKinds = [

@@ -1,10 +1,11 @@
 /**
- * A refusal budget bounds what one caller can make the ledger write by asking for what it is refused.
+ * A refusal budget bounds what one actor can make the ledger write by asking for what it is refused: a caller of
+ * the API, or a plugin whose code asks Deno.
  *
- * A refusal of a known caller is an entry of its own, with its request, and a caller who asks in a loop would fill
+ * A refusal of a known actor is an entry of its own, with what was asked for, and who asks in a loop would fill
  * the disk with them and push the openings of others out of the store. So of each actor the first `refusalsMax` in
- * a window are written one by one; those after them are counted, and at the window's end one `refusal.counted`
- * entry for that actor says how many they were.
+ * a window are written one by one; those after them are counted, and at the window's end one entry for that actor
+ * says how many they were.
  *
  * A count that could not be written (a full queue) is not lost: it goes into the next window. A kill loses
  * the counts of the window it falls into, and nothing else.
@@ -14,19 +15,19 @@
  *
  * @module
  */
-import type { LedgerEventInput } from "../ledger/event.ts";
-
-export type RefusalCounted = LedgerEventInput<"refusal.counted">;
 
 export interface RefusalBudget {
-  /** Spends one refusal of `actor`. True: write its own entry. False: it was counted. */
-  take(actor: string): boolean;
+  /** Spends one entry of `actor`, for `refusals` of it, one if left out. True: write it. False: they were counted. */
+  take(actor: string, refusals?: number): boolean;
+  /** Counts refusals that get no entry of their own whatever is left. */
+  count(actor: string, refusals: number): void;
   /** Writes what was counted and not yet written; nothing may be taken after it. Throws where the ledger refuses it. */
   close(): Promise<void>;
 }
 
 export interface RefusalBudgetDeps {
-  readonly ledger: { append(event: RefusalCounted): Promise<unknown> };
+  /** Writes the entry of what was counted. Rejects where the ledger refuses it. */
+  tell(actor: string, counted: { readonly count: number; readonly windowMs: number }): Promise<unknown>;
   readonly nowMs: () => number;
   readonly windowMs: number;
   /** Of one actor in one window, each with its own entry. */
@@ -50,7 +51,7 @@ export function clipTarget(target: string): Uint8Array {
 }
 
 export function createRefusalBudget(deps: RefusalBudgetDeps): RefusalBudget {
-  const { ledger, nowMs, windowMs, refusalsMax, actorsMax } = deps;
+  const { nowMs, windowMs, refusalsMax, actorsMax } = deps;
   let actors = new Map<string, Spent>();
   let timer: ReturnType<typeof setTimeout> | undefined;
   let writing: Promise<void> = Promise.resolve();
@@ -69,8 +70,9 @@ export function createRefusalBudget(deps: RefusalBudgetDeps): RefusalBudget {
     return spent;
   }
 
-  function count(actor: string, refusals: number, sinceMs: number): void {
-    const spent = spentBy(actor);
+  const isTold = (actor: string) => actors.has(actor) || actors.size < actorsMax;
+  function count(actor: string, refusals: number, sinceMs = nowMs()): void {
+    const spent = spentBy(isTold(actor) ? actor : otherActors);
     if (spent.counted === 0 || sinceMs < spent.countedSinceMs) spent.countedSinceMs = sinceMs;
     spent.counted += refusals;
     openWindow();
@@ -85,7 +87,7 @@ export function createRefusalBudget(deps: RefusalBudgetDeps): RefusalBudget {
       if (counted === 0) continue;
       const data = { count: counted, windowMs: Math.max(0, Math.round(nowMs() - countedSinceMs)) };
       try {
-        await ledger.append({ type: "refusal.counted", actor, plugin: "", data });
+        await deps.tell(actor, data);
       } catch (error) {
         count(actor, counted, countedSinceMs);
         failures.push(error);
@@ -95,16 +97,16 @@ export function createRefusalBudget(deps: RefusalBudgetDeps): RefusalBudget {
   }
 
   return {
-    take(actor) {
+    take(actor, refusals = 1) {
       openWindow();
-      const isTold = actors.has(actor) || actors.size < actorsMax;
-      if (isTold && spentBy(actor).written < refusalsMax) {
+      if (isTold(actor) && spentBy(actor).written < refusalsMax) {
         spentBy(actor).written += 1;
         return true;
       }
-      count(isTold ? actor : otherActors, 1, nowMs());
+      count(actor, refusals);
       return false;
     },
+    count: (actor, refusals) => count(actor, refusals),
     async close() {
       await writing;
       clearTimeout(timer);

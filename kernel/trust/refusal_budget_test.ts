@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { clipTarget, createRefusalBudget, type RefusalCounted } from "./refusal_budget.ts";
+import { clipTarget, createRefusalBudget } from "./refusal_budget.ts";
 
 function createFixture({ refusalsMax = 2, actorsMax = 10, windowMs = 60_000 } = {}) {
   const entries: [actor: string, count: number, windowMs: number][] = [];
@@ -7,14 +7,12 @@ function createFixture({ refusalsMax = 2, actorsMax = 10, windowMs = 60_000 } = 
   const failures: Error[] = [];
   const written = Promise.withResolvers<void>();
   const budget = createRefusalBudget({
-    ledger: {
-      append({ actor, data }: RefusalCounted) {
-        const failure = failures.shift();
-        if (failure !== undefined) return Promise.reject(failure);
-        entries.push([actor, data.count, data.windowMs]);
-        written.resolve();
-        return Promise.resolve();
-      },
+    tell(actor, { count, windowMs }) {
+      const failure = failures.shift();
+      if (failure !== undefined) return Promise.reject(failure);
+      entries.push([actor, count, windowMs]);
+      written.resolve();
+      return Promise.resolve();
     },
     nowMs: () => clock.nowMs,
     ...{ windowMs, refusalsMax, actorsMax },
@@ -74,4 +72,14 @@ Deno.test("clipTarget() keeps 256 bytes of what was asked for, in whole characte
   assert.deepEqual(clipTarget("DELETE /v1/x"), new TextEncoder().encode("DELETE /v1/x"));
   assert.equal(clipTarget("x".repeat(9_000)).length, 256);
   assert.equal(new TextDecoder("utf-8", { fatal: true }).decode(clipTarget("€".repeat(100))), "€".repeat(85));
+});
+
+Deno.test("RefusalBudget.count() counts refusals beside those that were taken, and spends nothing", async () => {
+  const { budget, entries } = createFixture({ refusalsMax: 1, actorsMax: 2 });
+  budget.count("a", 5);
+  assert.deepEqual([budget.take("a", 3), budget.take("a", 4)], [true, false]);
+  budget.count("b", 1);
+  budget.count("c", 7);
+  await budget.close();
+  assert.deepEqual(entries, [["a", 9, 0], ["b", 1, 0], ["kernel", 7, 0]]);
 });

@@ -58,7 +58,12 @@ export const seccompDescriptor = 9;
 export function bubblewrapArguments(
   cell: CellDescription,
   host: HostRuntime,
-  bindings: { readable: readonly string[]; socket: string; hasFilter: boolean },
+  bindings: {
+    readable: readonly string[];
+    socket: string;
+    auditPipe: string | undefined;
+    hasFilter: boolean;
+  },
 ): string[] {
   const { grants, limits } = cell;
   const hasNet = grants.net.length > 0;
@@ -91,8 +96,9 @@ export function bubblewrapArguments(
     ...links,
     ...bound.flatMap((path) => ["--ro-bind", path, path]),
     ...grants.write.flatMap((path) => ["--bind", path, path]),
-    // Connecting needs no writable mount; changing the socket's mode, for every other cell, would.
-    ...["--ro-bind", bindings.socket, bindings.socket],
+    // Connecting, and writing to a pipe, need no writable mount; changing their modes would.
+    ...[bindings.socket, ...(bindings.auditPipe === undefined ? [] : [bindings.auditPipe])]
+      .flatMap((path) => ["--ro-bind", path, path]),
     ...["--remount-ro", "/", "--chdir", "/"],
     ...(bindings.hasFilter ? ["--seccomp", String(seccompDescriptor)] : []),
   ];

@@ -4,10 +4,12 @@ import { bubblewrapArguments } from "./bubblewrap.ts";
 import { dataDir, describeCell, host, packageDir } from "./testing_cell.ts";
 
 const socket = "/tmp/airlock-1/s";
+const auditPipe = "/tmp/airlock-1/audit/1";
 const argumentsFor = (more: Partial<Grants> = {}) =>
   bubblewrapArguments(describeCell("sealed", more), host.sealed, {
     readable: ["/opt/airlock/dist"],
     socket,
+    auditPipe,
     hasFilter: true,
   });
 
@@ -37,7 +39,7 @@ Deno.test("bubblewrapArguments() leaves every namespace and every capability beh
 Deno.test("bubblewrapArguments() binds in the runtime, the cell's files and the grants, and nothing else", () => {
   const args = argumentsFor();
   deepEqual(bound(args, "--ro-bind"), [
-    ...["/opt/deno", "/usr/lib/libc.so.6", "/opt/airlock/dist", packageDir, socket],
+    ...["/opt/deno", "/usr/lib/libc.so.6", "/opt/airlock/dist", packageDir, socket, auditPipe],
   ]);
   deepEqual(bound(args, "--bind"), [dataDir]);
   for (const option of ["--dev-bind", "--bind-try", "--ro-bind-try", "--overlay"]) {

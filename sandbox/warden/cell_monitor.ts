@@ -35,6 +35,7 @@ const looksBetweenTurns = 4;
 const partOfTime = 8;
 /** CPU time is told in ticks: what took less than one, such as opening a hundred files, is seen by then. */
 const descriptorsMs = 1_000;
+const auditMs = 200;
 const folderScanMsMin = 200;
 /** Files that are counted in a millisecond between two scans: the more there are, the less often. */
 const filesPerMs = 5;
@@ -53,6 +54,8 @@ export class CellMonitor implements Disposable {
   #temporary: TemporaryUse = { bytes: 0, files: 0 };
   #usedSinceTurn = true;
   #usedSinceScan = true;
+  #usedSinceAudit = true;
+  #auditDueMs = 0;
   #scanDueMs = 0;
   #isScanning = false;
   #isStopped = false;
@@ -80,6 +83,7 @@ export class CellMonitor implements Disposable {
     const isActive = isFirst || seen.usedMs > 0;
     this.#usedSinceTurn ||= isActive;
     this.#usedSinceScan ||= isActive;
+    this.#usedSinceAudit ||= isActive;
     if (isFirst) this.#enterGroup();
     if (this.#isStopped && seen.usedMs > 0) {
       this.#looksAwake++;
@@ -185,6 +189,14 @@ export class CellMonitor implements Disposable {
     this.#isStopped = false;
     this.#looksAwake = 0;
     this.options.processes.resume();
+  }
+
+  /** Where it did nothing that is seen, what it asked for is looked at less often. */
+  isAuditDue(nowMs: number): boolean {
+    if (!this.#usedSinceAudit && nowMs < this.#auditDueMs) return false;
+    this.#usedSinceAudit = false;
+    this.#auditDueMs = nowMs + auditMs;
+    return true;
   }
 
   areFoldersDue(nowMs: number): boolean {

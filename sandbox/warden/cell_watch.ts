@@ -15,7 +15,7 @@ export const megabyte = 1_048_576;
 /** Of a fresh cell: measured, with room. */
 export const runtimeOwn = {
   memoryBytes: 48 * megabyte,
-  descriptors: 20,
+  descriptors: 21,
   /** Beside one for each core: V8's workers, of which there are at most 16. */
   threads: 6,
   /** Its socket to the kernel, and the pair through which signals reach its event loop. */

@@ -7,9 +7,11 @@
  * @module
  */
 import type { Config } from "../../schemas/config.ts";
-import { limitsAbove, limitsSchema } from "../../schemas/limits.ts";
+import { limitsAbove } from "../../schemas/limits.ts";
 import type { CellDescription, FromWarden, WardenKillReason } from "../../schemas/warden_protocol.ts";
 import { workerPermissions } from "../permissions.ts";
+import { type AuditPipe, AuditPipes } from "./audit_pipes.ts";
+import { CellAudit } from "./cell_audit.ts";
 import { readCellLog } from "./cell_log.ts";
 import { CellMonitor } from "./cell_monitor.ts";
 import { CellProcesses } from "./cell_processes.ts";
@@ -17,8 +19,10 @@ import { memoryBytesMax, temporaryBytesMax, threadsMax, type Verdict } from "./c
 import type { CellGroup, CellGroups } from "./cgroup.ts";
 import { checkDescription, type CheckedDescription, type OwnFolders } from "./check_description.ts";
 import { cellCommand, type HostPrograms } from "./command_line.ts";
+import { endChild } from "./end_child.ts";
 import { findExchanged, type GrantedFiles, grantedFiles } from "./granted_files.ts";
 import { checkGrantedLinks } from "./granted_links.ts";
+import { GrantsCheck } from "./grants_check.ts";
 import { Pace } from "./pace.ts";
 import { readUnits } from "./proc.ts";
 
@@ -26,6 +30,7 @@ export interface CellsOptions {
   readonly host: HostPrograms;
   readonly bundleDir: string;
   readonly config: Config["cells"];
+  readonly audit: Pick<Config["audit"], "bytesPerSecond">;
   /** The kernel keeps to them; one that was taken over is held to them. */
   readonly caps: Config["limits"];
   readonly own: OwnFolders;
@@ -56,6 +61,7 @@ interface RunningCell {
   readonly child: Deno.ChildProcess;
   readonly processes: CellProcesses;
   readonly monitor: CellMonitor;
+  readonly audit: CellAudit | undefined;
   readonly group: CellGroup | undefined;
   readonly temporaryDir: string | undefined;
   killed: KillCause | undefined;
@@ -68,7 +74,6 @@ const faultCharsMax = 8_192;
 /** Until a wrapper has become Deno: on a machine that does much else. */
 const admissionMs = { look: 2, max: 30_000 } as const;
 const stopPauseMs = { first: 1, max: 50 } as const;
-const checksPendingMax = 64;
 /** Wrappers and the threads they may have, in a cell's control group. */
 const wrapperThreads = 4;
 
@@ -78,13 +83,18 @@ export class Cells {
   readonly #starting = new Map<string, AbortController>();
   readonly #tasks = new Set<Promise<void>>();
   readonly #pace = new Pace();
+  readonly #grantsCheck: GrantsCheck;
+  readonly #auditPipes: AuditPipes | undefined;
   readonly #units = readUnits();
   readonly #cores = navigator.hardwareConcurrency;
-  #checksPending = 0;
   #sampler: ReturnType<typeof setInterval> | undefined;
   #isClosed = false;
 
-  constructor(private readonly options: CellsOptions) {}
+  constructor(private readonly options: CellsOptions) {
+    const { host: { mkfifo }, own } = options;
+    this.#grantsCheck = new GrantsCheck({ ...options, pace: this.#pace });
+    this.#auditPipes = mkfifo === undefined ? undefined : new AuditPipes(mkfifo, `${own.runFolder}/audit`);
+  }
 
   get count(): number {
     return this.#running.size + this.#starting.size;
@@ -96,7 +106,7 @@ export class Cells {
   }
 
   async #start(description: CellDescription, run: RunPlaces): Promise<void> {
-    const { cell, tier } = description;
+    const { cell } = description;
     try {
       if (this.#isClosed) throw new Error(`Cannot start cell "${cell}": its kernel has ended`);
       if (this.#running.has(cell) || this.#starting.has(cell)) {
@@ -111,8 +121,11 @@ export class Cells {
         throw new Error(`Cannot start cell "${cell}": ${above.join(", ")} is above the operator's cap`);
       }
       const files = grantedFiles(description);
-      if (tier === "process") await this.#checkLinks(description);
-      const running = this.#spawn(description, run);
+      const pipe = await this.#prepare(description);
+      using unused = new DisposableStack();
+      unused.use(pipe);
+      const running = this.#spawn(description, run, pipe);
+      unused.move();
       this.#running.set(cell, running);
       this.#track(this.#untilEnd(running));
       this.#track(this.#admit(running, run, files));
@@ -123,18 +136,22 @@ export class Cells {
     }
   }
 
-  async #checkLinks(description: CellDescription): Promise<void> {
-    const { cell } = description;
+  /** What takes time before a process can be started. It may be killed meanwhile. */
+  async #prepare(description: CellDescription): Promise<AuditPipe | undefined> {
+    const { cell, tier } = description;
     const killed = new AbortController();
     this.#starting.set(cell, killed);
     try {
       const { grantEntriesMax } = this.options.config;
-      await checkGrantedLinks(description, {
-        ...{ entriesMax: grantEntriesMax, pace: this.#pace, signal: killed.signal },
-      });
-      if (killed.signal.aborted) {
-        throw new Error(`Cannot start cell "${cell}": it was killed before it began`);
+      if (tier === "process") {
+        await checkGrantedLinks(description, {
+          ...{ entriesMax: grantEntriesMax, pace: this.#pace, signal: killed.signal },
+        });
       }
+      const pipe = await this.#auditPipes?.take();
+      if (!killed.signal.aborted) return pipe;
+      pipe?.[Symbol.dispose]();
+      throw new Error(`Cannot start cell "${cell}": it was killed before it began`);
     } finally {
       this.#starting.delete(cell);
     }
@@ -167,11 +184,11 @@ export class Cells {
     return undefined;
   }
 
-  #spawn(description: CellDescription, run: RunPlaces): RunningCell {
-    const { cell, grants, limits, tier } = description;
+  #spawn(description: CellDescription, run: RunPlaces, pipe: AuditPipe | undefined): RunningCell {
+    const { cell, grants, limits, packageDir, tier } = description;
     const { bundleDir, config, host, environment } = this.options;
     const temporaryDir = `${run.folder}/${cell}`;
-    const files = { bundleDir, socket: run.socket, temporaryDir };
+    const files = { bundleDir, socket: run.socket, temporaryDir, auditPipe: pipe?.path };
     const { program, args, env, ownSession, depth } = cellCommand(description, files, host, environment);
     const ownTemporaryDir = tier === "process" ? temporaryDir : undefined;
     if (ownTemporaryDir !== undefined) Deno.mkdirSync(ownTemporaryDir, { mode: 0o700 });
@@ -195,7 +212,12 @@ export class Cells {
     const monitored = { description, processes, group, temporaryDir: ownTemporaryDir };
     const machine = { cores: this.#cores, units: this.#units };
     const monitor = new CellMonitor({ ...monitored, ...machine, config }, performance.now());
-    return { ...monitored, child, monitor, killed: undefined, wanted: { state: "running" } };
+    const audit = pipe && new CellAudit({
+      ...{ pipe, bundleDir, packageDir, bytesPerSecond: this.options.audit.bytesPerSecond },
+      pid: () => processes.pid,
+      report: (checks, asked) => this.options.report({ type: "audit", cell, checks, asked }),
+    });
+    return { ...monitored, child, monitor, audit, killed: undefined, wanted: { state: "running" } };
   }
 
   #makeGroup({ cell, limits }: CellDescription): CellGroup | undefined {
@@ -215,6 +237,13 @@ export class Cells {
   locate(cell: string): void {
     const pid = this.#running.get(cell)?.processes.pid ?? null;
     this.options.report({ type: "located", cell, pid });
+  }
+
+  /** Tells what the cell has asked Deno for. */
+  audit(cell: string): void {
+    const running = this.#running.get(cell);
+    if (running?.audit !== undefined) return running.audit.answer(performance.now());
+    this.options.report({ type: "audit", cell, checks: [], asked: true });
   }
 
   /** What the cell works on, from now on. */
@@ -267,30 +296,10 @@ export class Cells {
   /** Answers whether a cell over this would be refused. */
   check(check: number, description: CheckedDescription & Pick<CellDescription, "tier">): void {
     this.#track(
-      this.#check(description).then((fault) => {
+      this.#grantsCheck.faultOf(description).then((fault) => {
         this.options.report({ type: "checked", check, fault: fault?.slice(0, faultCharsMax) ?? null });
       }),
     );
-  }
-
-  async #check(description: CheckedDescription & Pick<CellDescription, "tier">): Promise<string | undefined> {
-    if (this.#checksPending >= checksPendingMax) return "Cannot check the grants now: too many others wait";
-    this.#checksPending++;
-    try {
-      const { bundleDir, config, environment, host, own } = this.options;
-      checkDescription(description, own);
-      const files = { bundleDir, socket: `${own.runFolder}/s`, temporaryDir: own.runFolder };
-      const anyCell = { cell: "check", token: "0".repeat(64), limits: limitsSchema.parse({}) };
-      cellCommand({ ...description, ...anyCell }, files, host, environment);
-      if (description.tier === "process") {
-        await checkGrantedLinks(description, { entriesMax: config.grantEntriesMax, pace: this.#pace });
-      }
-      return undefined;
-    } catch (error) {
-      return messageOf(error);
-    } finally {
-      this.#checksPending--;
-    }
   }
 
   /** Kills every cell, and waits for the ends. None is started after that. */
@@ -304,9 +313,11 @@ export class Cells {
     const nowMs = performance.now();
     for (const running of this.#running.values()) {
       if (running.killed !== undefined) continue;
-      const { monitor } = running;
+      const { audit, monitor } = running;
       const verdict = monitor.look(nowMs);
+      const tampering = monitor.isAuditDue(nowMs) ? audit?.read(nowMs) : undefined;
       if (verdict !== undefined) this.#end(running, verdict);
+      else if (tampering !== undefined) this.#end(running, { reason: null, detail: tampering, calls: [] });
       else if (monitor.areFoldersDue(nowMs)) this.#track(this.#measureFolders(running));
     }
   }
@@ -320,7 +331,7 @@ export class Cells {
   }
 
   async #untilEnd(running: RunningCell): Promise<void> {
-    const { child, description, group, monitor, temporaryDir } = running;
+    const { audit, child, description, group, monitor, temporaryDir } = running;
     const { cell, limits } = description;
     // Whatever goes wrong in here, the end is reported: the kernel waits for it, and the warden lives on.
     const failed = (error: unknown) => this.options.log(`Cannot clean up after cell "${cell}": ${error}`);
@@ -343,6 +354,7 @@ export class Cells {
     const cause = running.killed ?? monitor.crossedInGroup();
     await running.processes.untilGone();
     monitor[Symbol.dispose]();
+    audit?.[Symbol.dispose]();
     await logs;
     if (temporaryDir !== undefined) await removeFolder(temporaryDir).catch(failed);
     await group?.remove().catch(failed);
@@ -375,15 +387,6 @@ async function writeAndClose(stdin: WritableStream<Uint8Array>, text: string): P
     await writer.close();
   } catch {
     // The process ended before it read its stdin: its end is reported.
-  }
-}
-
-/** Knows whether the process was waited for, and its pid given away. */
-function endChild(child: Deno.ChildProcess): void {
-  try {
-    child.kill("SIGKILL");
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound) && !(error instanceof TypeError)) throw error;
   }
 }
 

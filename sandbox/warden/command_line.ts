@@ -31,6 +31,8 @@ export interface HostPrograms {
   readonly unclosed: readonly number[];
   readonly setpriv: string | undefined;
   readonly setsid: string | undefined;
+  /** Without it there is no audit of what plugins ask for. */
+  readonly mkfifo: string | undefined;
   readonly sealed: HostRuntime | undefined;
   /** Of the processor: `x86_64`, `aarch64`. */
   readonly arch: string;
@@ -82,6 +84,8 @@ export interface CellFiles {
   readonly socket: string;
   /** Private to this cell; outside the sealed tier only. */
   readonly temporaryDir: string;
+  /** A named pipe, into which Deno tells of permission checks. */
+  readonly auditPipe: string | undefined;
 }
 
 /** Throws when the description asks for what this machine or its tier cannot give. */
@@ -106,6 +110,8 @@ export function cellCommand(
     TMPDIR: temporaryDir,
     PATH: "/usr/local/bin:/usr/bin:/bin",
     ...grantedEnvironment(grants, environment),
+    // Last: a variable of this name is not the plugin's to be given.
+    ...(files.auditPipe === undefined ? {} : { DENO_AUDIT_PERMISSIONS: files.auditPipe }),
   };
   const program = host.standalone ? [host.deno, "cell"] : [
     host.deno,
@@ -123,7 +129,11 @@ export function cellCommand(
       throw new Error("Cannot start a sealed cell: bubblewrap does not work here");
     }
     const filter = host.standalone ? undefined : `${files.bundleDir}/${seccompFile(host.arch)}`;
-    const jail = bubblewrapArguments(cell, host.sealed, { ...needs, hasFilter: filter !== undefined });
+    const jail = bubblewrapArguments(cell, host.sealed, {
+      ...needs,
+      auditPipe: files.auditPipe,
+      hasFilter: filter !== undefined,
+    });
     const sealed = [host.sealed.bwrap, ...jail, "--", ...program];
     return {
       ...command([...session, ...bounded(host, limits, filter), ...sealed]),

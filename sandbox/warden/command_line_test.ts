@@ -6,6 +6,7 @@ const files = {
   bundleDir: "/opt/airlock/dist",
   socket: "/tmp/airlock-1/s",
   temporaryDir: "/tmp/airlock-1/1a",
+  auditPipe: "/tmp/airlock-1/audit/1",
 };
 const variables: Record<string, string> = { PATH: "/host/bin", HOME: "/host", SECRET: "s", GRANTED: "g" };
 const environment = (name: string) => variables[name];
@@ -25,7 +26,7 @@ Deno.test("cellCommand() bounds a cell in the process tier, and ties it to its p
     args[shell + 2] ?? "",
     /^ulimit -c 0 && ulimit -f "\$1" && ulimit -n "\$2" && shift 2 && exec "\$@"$/,
   );
-  deepEqual(args.slice(shell + 3, shell + 7), ["sh", String(16 * 2_048), "596", host.deno]);
+  deepEqual(args.slice(shell + 3, shell + 7), ["sh", String(16 * 2_048), "597", host.deno]);
 });
 
 Deno.test("cellCommand() closes what the warden inherited before anything else", () => {

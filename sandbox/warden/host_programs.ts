@@ -49,6 +49,7 @@ export function findHostPrograms(searchPath: string): HostPrograms {
     arch: Deno.build.arch,
     setpriv: findProgram("setpriv", searchPath),
     setsid: findProgram("setsid", searchPath),
+    mkfifo: findProgram("mkfifo", searchPath),
     sealed: bwrap === undefined ? undefined : sealedRuntime(bwrap, deno),
   };
 }

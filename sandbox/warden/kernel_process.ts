@@ -17,6 +17,7 @@ import {
 import { Cells } from "./cells.ts";
 import type { CellGroups } from "./cgroup.ts";
 import { type HostPrograms, kernelCommand } from "./command_line.ts";
+import { endChild } from "./end_child.ts";
 import { MessageWriter, readMessages } from "./lines.ts";
 
 export interface KernelOptions {
@@ -77,6 +78,7 @@ export class KernelProcess {
       host,
       bundleDir: options.bundleDir,
       config: config.cells,
+      audit: config.audit,
       caps: config.limits,
       groups: options.groups,
       own: { dataDir: boot.dataDir, codeDir: boot.codeDir, runFolder: Deno.realPathSync(runFolder) },
@@ -95,11 +97,7 @@ export class KernelProcess {
   }
 
   kill(): void {
-    try {
-      this.#child.kill("SIGKILL");
-    } catch (error) {
-      if (!(error instanceof TypeError) && !(error instanceof Deno.errors.NotFound)) throw error;
-    }
+    endChild(this.#child);
   }
 
   async #run(): Promise<KernelEnd> {
@@ -150,6 +148,8 @@ export class KernelProcess {
         return this.#cells.suspend(message.cell);
       case "resume":
         return this.#cells.resume(message.cell);
+      case "audit":
+        return this.#cells.audit(message.cell);
       case "calls":
         return this.#cells.calls(message.cell, message.count, message.ids);
       case "check":

@@ -204,6 +204,40 @@ export function descriptorsOf(pid: number): number | undefined {
   }
 }
 
+const nonblockingFlag = 0o4000;
+
+/**
+ * How a process has a file open that it writes to: whether a write waits for room. `undefined` when that cannot be
+ * read, because the process has ended or is about to.
+ */
+export function writerState(
+  pid: number,
+  device: number,
+  inode: number,
+): "blocking" | "nonblocking" | "closed" | undefined {
+  const names = namesIn(`/proc/${pid}/fd`) ?? [];
+  for (const name of names) {
+    try {
+      const { dev, ino } = Deno.statSync(`/proc/${pid}/fd/${name}`);
+      if (dev !== device || ino !== inode) continue;
+      const [, flags = ""] = /^flags:\s+([0-7]+)$/m.exec(readProc(`/proc/${pid}/fdinfo/${name}`) ?? "") ?? [];
+      return (parseInt(flags, 8) & nonblockingFlag) === 0 ? "blocking" : "nonblocking";
+    } catch {
+      // Closed meanwhile.
+    }
+  }
+  return names.length === 0 ? undefined : "closed";
+}
+
+/** Where relative paths of a process begin. */
+export function workingFolderOf(pid: number): string | undefined {
+  try {
+    return Deno.readLinkSync(`/proc/${pid}/cwd`);
+  } catch {
+    return undefined;
+  }
+}
+
 /** Adds what names the sockets of a process. A socket that is open twice is one. */
 export function addSocketsOf(pid: number, sockets: Set<string>): void {
   for (const name of namesIn(`/proc/${pid}/fd`) ?? []) {

@@ -31,6 +31,7 @@ export const host = {
   arch: "x86_64",
   setpriv: "/usr/bin/setpriv",
   setsid: "/usr/bin/setsid",
+  mkfifo: "/usr/bin/mkfifo",
   sealed: {
     bwrap: "/usr/bin/bwrap",
     deno: "/opt/deno",

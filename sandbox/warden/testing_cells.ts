@@ -65,6 +65,7 @@ export class TestingCells implements AsyncDisposable {
       host: findHostPrograms(Deno.env.get("PATH") ?? ""),
       bundleDir: decodeURIComponent(new URL("../dist", import.meta.url).pathname),
       config: { ...configSchema.parse({}).cells, ...config },
+      audit: configSchema.parse({}).audit,
       caps: { ...configSchema.parse({}).limits, cpuPercent: 6_400 },
       groups,
       own: { dataDir: `${root}/data`, codeDir: `${root}/code`, runFolder: `${root}/run` },

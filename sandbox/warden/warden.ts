@@ -74,6 +74,9 @@ class Warden implements AsyncDisposable {
           "start it without, or install bash, which can close it",
       );
     }
+    if (this.#host.mkfifo === undefined) {
+      options.log("What plugins ask Deno for is not audited: mkfifo was not found (Debian: coreutils)");
+    }
     this.#port = options.config.port;
     this.#onSignal = (name) => this.#signalled(name);
     this.#handlers = (["SIGINT", "SIGTERM"] as const).map((name) => [name, () => this.#onSignal(name)]);
@@ -105,7 +108,7 @@ class Warden implements AsyncDisposable {
 
   async #tier(): Promise<TierChoice> {
     const { bundleDir } = this.options.files;
-    const files = { bundleDir, socket: "/dev/null", temporaryDir: "/tmp" };
+    const files = { bundleDir, socket: "/dev/null", temporaryDir: "/tmp", auditPipe: undefined };
     return await chooseTier(this.options.config.cells.tier, this.#host, files);
   }
 

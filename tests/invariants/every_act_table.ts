@@ -26,9 +26,11 @@ const crash = () => new Promise(() => { Promise.reject(new Error("on purpose"));
 export const actions = {
   run: () => "done", fail() { throw new Error("no"); }, hold: () => new Promise(() => {}),
   crash, again: crash, loop() { for (;;); },
+  touch: () => Deno.readTextFileSync(new URL("plugin.jsonc", import.meta.url)),
+  async pry() { for (let at = 0; at < 20; at++) await Deno.readTextFile("/etc/" + at).catch(() => {}); },
 };`;
 const actions = {
-  ...{ run: {}, fail: {}, hold: {}, crash: {} },
+  ...{ run: {}, fail: {}, hold: {}, crash: {}, touch: {}, pry: {} },
   ...{ again: { idempotent: true }, loop: { timeoutMs: 200 } },
 };
 
@@ -48,6 +50,7 @@ export const pluginsOfTable = {
 export const configOfTable = {
   cells: { restartBackoffMs: 10, restartBackoffMaxMs: 20, breakerFailures: 4 },
   ledger: { refusalsWindowMs: 50, refusalsMax: 5 },
+  audit: { windowMs: 50, refusalsMax: 5 },
 };
 
 const call = (action: string, plugin = "acting") => (airlock: Airlock) => airlock.invoke(plugin, action);
@@ -99,6 +102,12 @@ export const acts: readonly Act[] = [
     ],
   },
   { act: "a call", entries: ["call.accepted", "plugin.started", "call.completed"], run: call("run") },
+  { act: "a plugin's code touches what it was granted", entries: ["permission.used"], run: call("touch") },
+  {
+    act: "it asks for more that it was not than has entries of its own",
+    entries: ["permission.refused", "permission.counted"],
+    run: call("pry"),
+  },
   { act: "a call that fails", entries: ["call.accepted", "call.failed"], run: call("fail") },
   { act: "what opens a commitment is shown", entries: ["commitment.opened"], run: openings("GET") },
   { act: "what opens a commitment is deleted", entries: ["commitment.deleted"], run: openings("DELETE") },

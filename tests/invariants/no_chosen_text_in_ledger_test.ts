@@ -16,7 +16,7 @@ const publicHost = "plugins-own-choice.airlock-canary.dev:443";
 const input = JSON.stringify({ text: canary });
 
 const actions = {
-  ...{ echo: {}, fail: {}, log: {}, stream: { stream: true }, crash: {} },
+  ...{ echo: {}, fail: {}, log: {}, stream: { stream: true }, crash: {}, pry: {} },
   ...{ bad: { output: { type: "number" } }, strict: { input: { type: "number" } } },
 };
 const texts = { name: canary, description: canary, author: canary, license: canary };
@@ -29,6 +29,13 @@ export const actions = {
   crash: () => new Promise(() => { Promise.reject(new Error("${canary}")); }),
   bad: () => "${canary}",
   strict: () => 1,
+  async pry(_, ctx) {
+    const asked = [() => Deno.stat(ctx.dataDir + "/${canary}"), () => Deno.stat("/${canary}")];
+    for (const ask of [...asked, () => fetch("http://${canary}.dev/"), () => Deno.env.get("${canary}")]) {
+      try { await ask(); } catch { /* it is refused, or not there */ }
+    }
+    return null;
+  },
 };`;
 
 /** A folder's name, a manifest, the name of a file, an error at the import: all of them the plugin's own. */
@@ -57,7 +64,7 @@ const plugins = {
 
 /** Everything that a caller can choose, in requests that are answered and in those that are refused. */
 const requests: [method: string, path: string, body?: unknown][] = [
-  ...["echo", "fail", "log", "bad", "strict", canary].map((
+  ...["echo", "fail", "log", "bad", "strict", "pry", canary].map((
     action,
   ): [string, string, unknown] => ["POST", `/v1/plugins/talker/actions/${action}`, input]),
   ["POST", "/v1/plugins/talker/actions/crash", input],
@@ -141,7 +148,8 @@ Deno.test("no text that a plugin or a caller chose stands in the ledger", async 
   for (let crash = 0; crash < 2; crash++) await airlock.invoke("talker", "crash", { text: canary });
   await until("all of it told", async () => {
     const log = await readLog(airlock.dataDir);
-    return ["token.refused", "plugin.crashed", "plugin.quarantined"].every((type) => log.includes(type));
+    const types = ["token.refused", "plugin.crashed", "plugin.quarantined", "permission.used"];
+    return [...types, "permission.refused"].every((type) => log.includes(type));
   });
   ok([200, 201, 404, 409, 422, 502].every((status) => statuses.has(status)), [...statuses].join());
   const log = await readLog(airlock.dataDir);

@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { isNumericHost, isPublicHost } from "../../schemas/public_host.ts";
+import { isNumericHost, isPublicHost } from "./public_host.ts";
 
 export { isPublicHost };
 

@@ -1,0 +1,71 @@
+/**
+ * Audit pipes: named pipes (fifo(7)) through which Deno tells the warden of a cell's permission checks.
+ *
+ * Deno takes a path for its audit, not a descriptor; a pipe under that name cannot fill a disk, and holds up who
+ * writes more than is read. They lie in the run folder, and go with it. A pipe is used by one cell after the
+ * other, never by two at once: what is in it goes with its last reader and writer.
+ *
+ * @module
+ */
+import { closeSync, constants, openSync } from "node:fs";
+
+/** `path` for the cell, `descriptor` to read from: it never waits. */
+export interface AuditPipe extends Disposable {
+  readonly path: string;
+  readonly descriptor: number;
+}
+
+/** Made at once: a program has to be started for it. */
+const pipesAtOnce = 16;
+const makeTimeoutMs = 10_000;
+
+export class AuditPipes {
+  readonly #free: string[] = [];
+  #making: Promise<void> | undefined;
+  #plural = 0;
+
+  /** `mkfifo`: the program. `folder` is made with the first of them. */
+  constructor(private readonly mkfifo: string, private readonly folder: string) {}
+
+  /** Rejects where pipes cannot be made. Who disposes of it knows that no process has it open any more. */
+  async take(): Promise<AuditPipe> {
+    for (;;) {
+      const path = this.#free.pop();
+      if (path === undefined) {
+        await (this.#making ??= this.#make());
+        continue;
+      }
+      const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+      const free = () => this.#free.push(path);
+      return {
+        path,
+        descriptor,
+        [Symbol.dispose]() {
+          closeSync(descriptor);
+          free();
+        },
+      };
+    }
+  }
+
+  async #make(): Promise<void> {
+    try {
+      await Deno.mkdir(this.folder, { recursive: true, mode: 0o700 });
+      const paths = Array.from({ length: pipesAtOnce }, () => `${this.folder}/${++this.#plural}`);
+      const { success, stderr } = await new Deno.Command(this.mkfifo, {
+        args: ["-m", "600", ...paths],
+        clearEnv: true,
+        stdin: "null",
+        stdout: "null",
+        stderr: "piped",
+        signal: AbortSignal.timeout(makeTimeoutMs),
+      }).output();
+      if (!success) {
+        throw new Error(`Cannot make pipes in "${this.folder}": ${new TextDecoder().decode(stderr).trim()}`);
+      }
+      this.#free.push(...paths);
+    } finally {
+      this.#making = undefined;
+    }
+  }
+}

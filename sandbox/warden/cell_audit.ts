@@ -1,0 +1,195 @@
+/**
+ * The audit of one cell: what its code asked Deno for, read from outside and counted.
+ *
+ * Deno writes a line for each permission check, whatever its outcome, and the one who makes the check waits until
+ * it is written. So what is read slowly slows down who floods it, and costs nobody else: a cell's lines are read
+ * at a rate, equal ones are summed, and while there are as many different ones as one report takes, nothing is
+ * read. No line is dropped.
+ *
+ * Left out is what Airlock itself asks for, known by its place: all before the read of the guest host, which comes
+ * before any code of the plugin's; the bundle of the validator, once; and each module of the package, once.
+ *
+ * What it cannot see: `run`, of which Deno writes nothing (2.9.6); and what a granted program does, which Deno does
+ * not check. What a plugin can do to it: a socket of Node's takes any descriptor of its process, so code that means harm
+ * can write lines, close the pipe, or have writes to it fail while it is full. Lines that Deno would write can only
+ * blame or praise the plugin itself; for the rest its cell ends, see {@linkcode CellAudit.read}.
+ *
+ * @module
+ */
+import { fstatSync, readSync } from "node:fs";
+import { isAbsolute, resolve } from "node:path";
+import { type PermissionCheck, reportedChecksMax } from "../../schemas/audit.ts";
+import { Rate } from "../rate.ts";
+import { auditKey, type AuditLine, AuditLines, clipResource, parseAuditKey } from "./audit_lines.ts";
+import type { AuditPipe } from "./audit_pipes.ts";
+import { workingFolderOf, writerState } from "./proc.ts";
+
+export interface CellAuditOptions {
+  readonly pipe: AuditPipe;
+  /** Holds the program of the cell and of the guest. */
+  readonly bundleDir: string;
+  readonly packageDir: string;
+  readonly bytesPerSecond: number;
+  /** Of the Deno process, as soon as there is one. */
+  pid(): number | undefined;
+  report(checks: PermissionCheck[], asked: boolean): void;
+}
+
+/** Read at once. A pipe holds four of them: pipe(7). */
+const pieceBytes = 16_384;
+/** Since a pipe that full may have had no room for a line. */
+const fullBytes = 3 * pieceBytes;
+/** Between two reports; the longer one after a report that was full. */
+const reportMs = { min: 250, afterFull: 1_000 } as const;
+/** Full ones, before the one that is the answer. */
+const answerReportsMax = 4;
+/** After the end of a cell: what is in its pipe. */
+const lastPiecesMax = 8;
+/** Modules whose loading is told from a read by the plugin; no honest package has as many. */
+const modulesMax = 1_024;
+const modulePattern = /\.[cm]?[jt]sx?$/;
+
+export class CellAudit implements Disposable {
+  readonly #piece = new Uint8Array(pieceBytes);
+  readonly #lines = new AuditLines();
+  readonly #decoder = new TextDecoder();
+  readonly #bytes: Rate;
+  readonly #checks = new Map<string, PermissionCheck>();
+  readonly #ownBundles: Set<string>;
+  readonly #modules = new Set<string>();
+  /** Until then it is Airlock that asks. */
+  readonly #guest: string;
+  #isGuestLoaded = false;
+  #hasWriter = false;
+  #reportDueMs = 0;
+  #fault: string | undefined;
+
+  constructor(private readonly options: CellAuditOptions) {
+    const { bundleDir, bytesPerSecond } = options;
+    this.#bytes = new Rate(bytesPerSecond);
+    this.#guest = `${bundleDir}/guest.js`;
+    this.#ownBundles = new Set([`${bundleDir}/data_check.js`]);
+  }
+
+  /**
+   * Reads what there is, as far as it may, and reports it when that is due. What is wrong, if the plugin laid
+   * hands on its own audit: its cell is to end.
+   */
+  read(nowMs: number): string | undefined {
+    let bytes = 0;
+    let isClosed = false;
+    while (this.#takeLines() && this.#bytes.take(pieceBytes)) {
+      const read = this.#readPiece();
+      bytes += read ?? 0;
+      isClosed = read === 0 && this.#hasWriter;
+      if (read !== pieceBytes) break;
+    }
+    this.#takeLines();
+    if (this.#checks.size > 0 && nowMs >= this.#reportDueMs) this.#report(false, nowMs);
+    if (isClosed || bytes >= fullBytes || this.#isHeldUp) this.#fault ??= this.#tampering();
+    return this.#fault;
+  }
+
+  /** Reports at once, if it is nothing at all; of a flood as much as a pipe holds. */
+  answer(nowMs: number): void {
+    this.read(nowMs);
+    for (let reports = 0; reports < answerReportsMax && this.#isHeldUp; reports++) {
+      this.#report(false, nowMs);
+      this.read(nowMs);
+    }
+    this.#report(true, nowMs);
+  }
+
+  /** The cell has ended: reports what it left. */
+  [Symbol.dispose](): void {
+    for (let pieces = 0; pieces < lastPiecesMax; pieces++) {
+      while (!this.#takeLines()) this.#report(false, 0);
+      if (!this.#readPiece()) break;
+    }
+    while (!this.#takeLines()) this.#report(false, 0);
+    if (this.#checks.size > 0) this.#report(false, 0);
+    this.options.pipe[Symbol.dispose]();
+  }
+
+  /** Whether lines are left where they are, for want of room or of time. */
+  get #isHeldUp(): boolean {
+    return this.#checks.size >= reportedChecksMax;
+  }
+
+  /** Bytes read; 0 when nobody has it open for writing, `undefined` when there is nothing to read. */
+  #readPiece(): number | undefined {
+    try {
+      const bytes = readSync(this.options.pipe.descriptor, this.#piece);
+      this.#hasWriter ||= bytes > 0;
+      this.#lines.push(this.#decoder.decode(this.#piece.subarray(0, bytes), { stream: true }));
+      return bytes;
+    } catch (error) {
+      if (error instanceof Error && "code" in error && error.code === "EAGAIN") return undefined;
+      throw error;
+    }
+  }
+
+  /** Counts the lines that were read. False: there are more of them than the next report takes. */
+  #takeLines(): boolean {
+    while (!this.#isHeldUp) {
+      const line = this.#lines.next();
+      if (line === undefined) return true;
+      this.#take(line);
+    }
+    return false;
+  }
+
+  #take({ text, isCut }: AuditLine): void {
+    const key = auditKey(text);
+    const known = key === undefined ? undefined : this.#checks.get(key);
+    if (known !== undefined) return void known.count++;
+    const parsed = key === undefined ? undefined : parseAuditKey(key, isCut);
+    if (key === undefined || parsed === undefined) {
+      this.#fault ??= "it wrote into the audit of its permission checks";
+      return;
+    }
+    const check = { ...parsed, resource: this.#nameOf(parsed) };
+    if (!this.#isOwn(check)) this.#checks.set(key, { ...check, count: 1 });
+  }
+
+  /** A path as the plugin spelled it is relative to where its process is now. */
+  #nameOf({ permission, resource }: Omit<PermissionCheck, "count">): string | null {
+    const isPath = permission === "read" || permission === "write" || permission === "ffi";
+    // `<TMP>` is Deno's word for a place that it will not name.
+    if (resource === null || !isPath || /^<.*>$/.test(resource)) return resource && clipResource(resource);
+    if (isAbsolute(resource)) return clipResource(resolve(resource));
+    const pid = this.options.pid();
+    const folder = pid === undefined ? undefined : workingFolderOf(pid);
+    return clipResource(resolve(folder ?? "/", resource));
+  }
+
+  #isOwn({ permission, resource }: Omit<PermissionCheck, "count">): boolean {
+    const isRead = permission === "read" && resource !== null;
+    if (!this.#isGuestLoaded) {
+      this.#isGuestLoaded = isRead && resource === this.#guest;
+      return true;
+    }
+    if (!isRead) return false;
+    if (this.#ownBundles.delete(resource)) return true;
+    if (!resource.startsWith(`${this.options.packageDir}/`) || !modulePattern.test(resource)) return false;
+    if (this.#modules.has(resource) || this.#modules.size >= modulesMax) return false;
+    this.#modules.add(resource);
+    return true;
+  }
+
+  #report(asked: boolean, nowMs: number): void {
+    this.#reportDueMs = nowMs + (this.#isHeldUp ? reportMs.afterFull : reportMs.min);
+    const checks = [...this.#checks.values()];
+    this.#checks.clear();
+    this.options.report(checks, asked);
+  }
+
+  /** A line is lost where the pipe is closed, or where a write to it does not wait for room. */
+  #tampering(): string | undefined {
+    const pid = this.options.pid();
+    const { dev, ino } = fstatSync(this.options.pipe.descriptor);
+    const state = pid === undefined ? undefined : writerState(pid, dev, ino);
+    if (state === "closed") return "it closed the audit of its permission checks";
+    return state === "nonblocking" ? "it has lines of the audit of its permission checks lost" : undefined;
+  }
+}
