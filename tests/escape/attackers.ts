@@ -5,7 +5,8 @@
  * @module
  */
 import type { Isolation, OperatorGrants } from "../../schemas/capabilities.ts";
-import { manifest } from "../support/airlock.ts";
+import { isSealedAvailable, manifest } from "../support/airlock.ts";
+import { hasProgram } from "../support/processes.ts";
 import { expectedIn, isPackageRow, type Row } from "./row.ts";
 import type { Outside } from "./world.ts";
 
@@ -52,6 +53,8 @@ const profiles = {
   small: {
     more: { limits: { memoryMb: 48, diskMb: 8, fileMb: 2, files: 300, fileDescriptors: 96, threads: 48 } },
   },
+  /** Requests nothing, and has little time on the CPU. */
+  thrifty: { more: { limits: { cpuMs: 300 } } },
   /** Requests nothing; its outputs have a schema. Its first call is numbered 1, so it has one row. */
   typed: { more: { actions: { attack: { output: { type: "object" }, timeoutMs: 2_000 }, fine: {} } } },
   /** Requests everything; each row brings its own grants. */
@@ -91,8 +94,13 @@ const attackerNames = Object.keys(profiles) as Attacker[];
 
 export const neighbourId = "neighbour";
 
-/** Where the programs that attacks need stand; a machine without one of them cannot run the rows. */
-export const programsNeeded = programs;
+/** Debian packages without which the rows of the sealed tier cannot run here. */
+export async function missingPackages(): Promise<string[]> {
+  return [
+    ...await isSealedAvailable() ? [] : ["bubblewrap"],
+    ...programs.filter((name) => !hasProgram(name)),
+  ];
+}
 
 function profileOf(name: Attacker): Profile {
   return profiles[name];
@@ -136,7 +144,10 @@ function packageOf(
   const listed = attacks.map(([name, text]) => `  ${JSON.stringify(name)}: ${text},\n`).join("");
   return {
     "plugin.jsonc": manifest(id, {
-      actions: { attack: { timeoutMs: 6_000 }, endless: { timeoutMs: 300 }, fine: {} },
+      actions: {
+        ...{ attack: { timeoutMs: 12_000 }, endless: { timeoutMs: 300 }, fine: {} },
+        stream: { stream: true, timeoutMs: 12_000 },
+      },
       // Attacks end cells one after the other, and each row begins with a plugin that works.
       restart: { max: 1_000 },
       ...more,

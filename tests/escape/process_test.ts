@@ -1,6 +1,6 @@
-import { runRows } from "./run_rows.ts";
+import { testRows } from "./run_rows.ts";
 import { rows } from "./table.ts";
 
 Deno.test("every row of the escape corpus comes to what it says (process)", async (test) => {
-  await runRows("process", rows, test);
+  await testRows("process", rows, test);
 });

@@ -12,6 +12,7 @@
  * @module
  */
 import type { Isolation, OperatorGrants } from "../../schemas/capabilities.ts";
+import type { AdvisoryId } from "./advisories.ts";
 import type { Attacker } from "./attackers.ts";
 import type { Aim, Tools } from "./guest/attacker.ts";
 import type { Outside, World } from "./world.ts";
@@ -67,6 +68,8 @@ interface Common {
   /** What is attempted. Unique. */
   readonly name: string;
   readonly expected: Expected | ByTier;
+  /** Public advisories of Deno that this tries. */
+  readonly advisories?: readonly AdvisoryId[];
   /** What the answer must say beside its outcome, for example why a package was rejected. */
   readonly says?: RegExp;
   /** Looks from outside, after the attack; gives what is wrong. */

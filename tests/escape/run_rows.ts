@@ -1,6 +1,6 @@
 /**
- * Runs the rows of the escape corpus in one tier, all against one Airlock, one after the other: what changed
- * outside during a row is that row's doing.
+ * Runs the rows of the escape corpus in one tier: in lanes, each against an Airlock of its own in a world of
+ * its own, and there one after the other. So what changed outside during a row is that row's doing.
  *
  * @module
  */
@@ -10,33 +10,74 @@ import { until } from "../support/airlock.ts";
 import { neighbourId } from "./attackers.ts";
 import {
   type AttackRow,
-  type Expected,
   expectedIn,
   isNotHeld,
   isPackageRow,
   outcomesOf,
   type Row,
+  type RowClass,
 } from "./row.ts";
 import { breachesOf, makeWorld, type View, viewOf, type World } from "./world.ts";
 
 /** From the first byte of the request; any attack ends before, one way or the other. */
 const answerTimeoutMs = 20_000;
 
-/** One step for each row that says something of `tier`. */
-export async function runRows(tier: Isolation, rows: readonly Row[], test: Deno.TestContext): Promise<void> {
-  await using world = await makeWorld(tier, rows);
+/** Classes whose rows mostly wait for cells to end and to start again. */
+const slowClasses: readonly RowClass[] = ["nested Workers", "exhaustion", "node compatibility"];
+
+interface Lane {
+  has(row: Row): boolean;
+  /** Packages that never start are waited for; what else starts may take long on a machine that is busy. */
+  readonly startTimeoutMs: number;
+}
+
+const lanes: readonly Lane[] = [
+  { has: isPackageRow, startTimeoutMs: 4_000 },
+  { has: (row) => !isPackageRow(row) && slowClasses.includes(row.class), startTimeoutMs: 10_000 },
+  { has: (row) => !isPackageRow(row) && !slowClasses.includes(row.class), startTimeoutMs: 10_000 },
+];
+
+/** What came of one row. */
+export interface RowRun {
+  readonly row: Row;
+  /** Why it is not what the row says; undefined if it is. */
+  readonly failure?: Error;
+}
+
+/** Every row that says something of `tier`, in the order of `rows`. */
+export async function runRows(tier: Isolation, rows: readonly Row[]): Promise<RowRun[]> {
+  const stated = rows.filter((row) => expectedIn(row, tier) !== undefined);
+  const runs = (await Promise.all(
+    lanes.map((lane) => runLane(tier, stated.filter(lane.has), lane.startTimeoutMs)),
+  )).flat();
+  return runs.sort((one, other) => stated.indexOf(one.row) - stated.indexOf(other.row));
+}
+
+async function runLane(tier: Isolation, rows: readonly Row[], startTimeoutMs: number): Promise<RowRun[]> {
+  await using world = await makeWorld(tier, rows, startTimeoutMs);
+  const runs: RowRun[] = [];
   // What was seen after a row is what the next one finds.
   let view: View | undefined;
   for (const row of rows) {
-    const expected = expectedIn(row, tier);
-    if (expected === undefined) continue;
-    const step = await test.step(`${row.class}: ${row.name}`, async () => {
-      const before = view;
+    try {
+      view = await checkRow(world, row, view);
+      runs.push({ row });
+    } catch (failure) {
       view = undefined;
-      view = await checkRow(world, row, expected, before);
+      runs.push({ row, failure: failure instanceof Error ? failure : new Error(String(failure)) });
+      // The next row of this attacker would fail too, and say so; those of the others would not.
+      await recover(world, row).catch(() => {});
+    }
+  }
+  return runs;
+}
+
+/** One step for each row. */
+export async function testRows(tier: Isolation, rows: readonly Row[], test: Deno.TestContext): Promise<void> {
+  for (const { row, failure } of await runRows(tier, rows)) {
+    await test.step(`${row.class}: ${row.name}`, () => {
+      if (failure !== undefined) throw failure;
     });
-    // The next row of this attacker would fail too, and say so; those of the others would not.
-    if (!step) await recover(world, row).catch(() => {});
   }
 }
 
@@ -45,12 +86,9 @@ interface Answered {
   readonly text: string;
 }
 
-async function checkRow(
-  world: World,
-  row: Row,
-  expected: Expected,
-  seen: View | undefined,
-): Promise<View | undefined> {
+async function checkRow(world: World, row: Row, seen: View | undefined): Promise<View | undefined> {
+  const expected = expectedIn(row, world.tier);
+  if (expected === undefined) throw new TypeError(`"${row.name}" says nothing of ${world.tier}`);
   await using stack = new AsyncDisposableStack();
   const prepare = isPackageRow(row) ? undefined : row.prepare;
   if (prepare !== undefined) stack.defer(await prepare(world));
@@ -142,6 +180,6 @@ async function recover(world: World, row: Row): Promise<void> {
   await until(
     `"${row.by}" works again after "${row.name}"`,
     async () => (await invoke(world, row.by, "fine", {})).outcome === 'answers "fine"',
-    15_000,
+    20_000,
   );
 }

@@ -9,9 +9,13 @@ import { channelRows } from "./rows/channels.ts";
 import { descriptorRows } from "./rows/descriptors.ts";
 import { envRows } from "./rows/env.ts";
 import { exhaustionRows } from "./rows/exhaustion.ts";
+import { fileTrickRows } from "./rows/file_tricks.ts";
+import { floodRows } from "./rows/floods.ts";
 import { forgeryRows } from "./rows/forgery.ts";
 import { importRows } from "./rows/imports.ts";
 import { nodeRows } from "./rows/node.ts";
+import { nodeServiceRows } from "./rows/node_services.ts";
+import { numericHostRows } from "./rows/numeric_hosts.ts";
 import { pathRows } from "./rows/paths.ts";
 import { pollutionRows } from "./rows/pollution.ts";
 import { procRows } from "./rows/proc.ts";
@@ -21,6 +25,7 @@ import { signalRows } from "./rows/signals.ts";
 import { workerRows } from "./rows/workers.ts";
 
 export const rows: readonly Row[] = [
-  ...[importRows, pathRows, procRows, nodeRows, addressRows, envRows, runRows, descriptorRows, signalRows],
-  ...[workerRows, channelRows, exhaustionRows, protocolRows, pollutionRows, forgeryRows],
+  ...[importRows, pathRows, fileTrickRows, procRows, nodeRows, nodeServiceRows, addressRows, numericHostRows],
+  ...[envRows, runRows, descriptorRows, signalRows, workerRows, channelRows, exhaustionRows, floodRows],
+  ...[protocolRows, pollutionRows, forgeryRows],
 ].flat();

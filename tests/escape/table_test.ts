@@ -1,5 +1,7 @@
-import { deepEqual, ok } from "node:assert/strict";
+import { deepEqual, equal, ok } from "node:assert/strict";
 import { isolationTiers } from "../../schemas/capabilities.ts";
+import { advisories, type Advisory } from "./advisories.ts";
+import { formatContainment, parseVersions } from "./containment_document.ts";
 import { expectedIn, isNotHeld, rowClasses } from "./row.ts";
 import { rows } from "./table.ts";
 
@@ -7,6 +9,15 @@ const rowsMin = 150;
 
 /** Attacks that succeed in the sealed tier, as seen from outside. The list only shrinks. */
 const escapesFromSealed: readonly string[] = [];
+
+/** What was public when the list was last looked through. It only grows. */
+const advisoriesKnown: readonly string[] = [
+  ...["CVE-2021-32619", "CVE-2021-41641", "CVE-2022-24783", "CVE-2023-33966", "CVE-2024-27931"],
+  ...["CVE-2024-27932", "CVE-2024-27933", "CVE-2024-27934", "CVE-2024-27935", "CVE-2024-27936"],
+  ...["CVE-2024-34346", "CVE-2025-48888", "CVE-2025-48934", "CVE-2025-48935", "CVE-2025-61785"],
+  ...["CVE-2025-61786", "CVE-2026-49401", "CVE-2026-49406", "CVE-2026-49411", "CVE-2026-49859"],
+  ...["CVE-2026-49860", "CVE-2026-49983"],
+];
 
 Deno.test("the escape corpus has rows of every class in each tier, each under a name of its own", () => {
   const names = rows.map(({ name }) => name);
@@ -28,4 +39,20 @@ Deno.test("the escape corpus says why a row is not held, and no escape from seal
   deepEqual(open.filter(({ expected }) => expected.because === "").map(({ row }) => row.name), []);
   const escapes = open.filter(({ tier, expected }) => tier === "sealed" && expected.breaches.length > 0);
   deepEqual(escapes.map(({ row }) => row.name).sort(), [...escapesFromSealed].sort());
+});
+
+Deno.test("the escape corpus tries every advisory of Deno that it lists, or says why not", () => {
+  const tried = new Set<string>(rows.flatMap((row) => row.advisories ?? []));
+  const listed = Object.entries<Advisory>(advisories);
+  deepEqual(listed.filter(([id, { untried }]) => tried.has(id) === (untried !== undefined)), []);
+  deepEqual(listed.filter(([, { untried }]) => untried === "").map(([id]) => id), []);
+  deepEqual(listed.map(([id]) => id), [...advisoriesKnown].sort());
+});
+
+Deno.test("docs/containment.md is what the escape corpus says", async () => {
+  const path = new URL("../../docs/containment.md", import.meta.url);
+  const document = await Deno.readTextFile(path);
+  const versions = parseVersions(document);
+  ok(versions !== undefined, "it does not say which versions it is of: deno task containment");
+  equal(document, formatContainment(rows, versions), "it is of another corpus: deno task containment");
 });

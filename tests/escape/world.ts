@@ -152,8 +152,12 @@ export interface World extends AsyncDisposable {
   readonly packageIds: ReadonlyMap<Row, string>;
 }
 
-/** Starts the one Airlock of a tier, with every attacker of `rows`. */
-export async function makeWorld(tier: Isolation, rows: readonly Row[]): Promise<World> {
+/** Starts an Airlock in which the attackers of `rows` can be. */
+export async function makeWorld(
+  tier: Isolation,
+  rows: readonly Row[],
+  startTimeoutMs: number,
+): Promise<World> {
   await using stack = new AsyncDisposableStack();
   const outside = stack.use(await makeOutside());
   const packages = join(outside.path, "packages");
@@ -168,7 +172,7 @@ export async function makeWorld(tier: Isolation, rows: readonly Row[]): Promise<
         grants: grantsIn(tier, outside),
         cells: {
           stopTimeoutMs: 300,
-          startTimeoutMs: 2_000,
+          startTimeoutMs,
           // A row fails because of its attack and not because others failed before.
           breakerFailures: 1_000_000,
           restartBackoffMs: 1,
@@ -240,7 +244,7 @@ export async function viewOf(world: World): Promise<View> {
   const { airlock, aim, outside } = world;
   const files = new Map<string, string>();
   for (const root of [aim.outside, aim.neighbourData, `${aim.dataDir}/packages`, aim.token, aim.runFolder]) {
-    look(root, files, world.tier === "process" && root === aim.runFolder);
+    look(root, files, aim.runFolder, world.tier === "process" && root === aim.runFolder);
   }
   for (const path of machineFiles) files.set(path, await Deno.readTextFile(path).catch(() => "none"));
   for (const path of aim.plants) if (exists(path)) files.set(path, "planted");
@@ -254,17 +258,29 @@ async function processesOf(airlock: Airlock): Promise<string> {
   return JSON.stringify({ warden: isAlive(airlock.pid), kernel, fine, neighbour: pid, restarts });
 }
 
-/** Cells of the process tier have folders of their own in the run folder: they come and go. */
-function look(path: string, files: Map<string, string>, isRunFolder: boolean): void {
+/** Cells of the process tier have folders of their own in the run folder, which come and go: that is `isLoose`. */
+function look(path: string, files: Map<string, string>, runFolder: string, isLoose = false): void {
   const { mode, size, mtime, ctime, uid, isFile, isDirectory, isSymlink } = Deno.lstatSync(path);
-  const times = isRunFolder ? [] : [mtime?.getTime(), ctime?.getTime()];
+  const times = isLoose ? [] : [mtime?.getTime(), ctime?.getTime()];
   files.set(
     path,
-    JSON.stringify([mode, isRunFolder ? 0 : size, uid, isFile, isDirectory, isSymlink, ...times]),
+    JSON.stringify([mode, isLoose ? 0 : size, uid, isFile, isDirectory, isSymlink, ...times]),
   );
   if (!isDirectory) return;
   for (const { name } of Deno.readDirSync(path)) {
-    if (!isRunFolder || name === "s") look(`${path}/${name}`, files, false);
+    if (path === runFolder && name === "audit") lookAtPipes(`${path}/${name}`, files);
+    else if (!isLoose || name === "s") look(`${path}/${name}`, files, runFolder);
+  }
+}
+
+/** Pipes of the audit: there may be more of them than before, and their times change with every use. */
+function lookAtPipes(path: string, files: Map<string, string>): void {
+  const { mode, uid } = Deno.lstatSync(path);
+  files.set(path, JSON.stringify([mode, uid]));
+  for (const { name } of Deno.readDirSync(path)) {
+    const pipe = Deno.lstatSync(`${path}/${name}`);
+    const isAsMade = pipe.isFifo && ((pipe.mode ?? 0) & 0o777) === 0o600 && pipe.uid === uid;
+    if (!isAsMade) files.set(`${path}/${name}`, JSON.stringify([pipe.mode, pipe.uid, pipe.isFile]));
   }
 }
 

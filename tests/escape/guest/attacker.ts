@@ -155,5 +155,9 @@ function toolsOf(ctx: Context): Tools {
 export function actionsOf(attacks: Record<string, (aim: Aim, tools: Tools) => unknown>) {
   const attack = ({ name, aim }: { name: string; aim: Aim }, ctx: Context) =>
     attempt(() => attacks[name]?.(aim, toolsOf(ctx)));
-  return { attack, endless: attack, fine: () => "fine" };
+  /** An attack that gives tokens; its errors are the call's. */
+  async function* stream({ name, aim }: { name: string; aim: Aim }, ctx: Context) {
+    yield* attacks[name]?.(aim, toolsOf(ctx)) as AsyncIterable<unknown>;
+  }
+  return { attack, endless: attack, stream, fine: () => "fine" };
 }

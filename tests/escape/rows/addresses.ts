@@ -121,6 +121,7 @@ const attacks: AttackRow[] = [
   },
   {
     name: "WebSocket and EventSource to what is not granted",
+    advisories: ["CVE-2026-49860"],
     by: "bare",
     attack: ({ secretPort }, t) => {
       const opened = (make: () => EventTarget) => () =>
@@ -188,6 +189,7 @@ const attacks: AttackRow[] = [
   },
   {
     name: "a grant of every host, of a host without a port, of two hosts in one",
+    advisories: ["CVE-2025-48888"],
     by: "grantee",
     grants: () => ({
       net: ["*", "127.0.0.1", "127.0.0.1:1,127.0.0.1:2", "*.example.com:443", "unix:/run/x"],

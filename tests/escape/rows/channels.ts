@@ -43,6 +43,67 @@ const attacks: AttackRow[] = [
     expected: 'gives "left"',
   },
   {
+    name: "a SharedArrayBuffer and a port of messages, over a BroadcastChannel",
+    by: "bare",
+    attack: async ({ mark }) => {
+      const channel = new BroadcastChannel("escape-memory");
+      const shared = new Uint8Array(new SharedArrayBuffer(64));
+      shared.set(new TextEncoder().encode(mark));
+      const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
+      for (let count = 0; count < 5; count++) {
+        for (const message of [shared.buffer, memory, new MessageChannel().port1]) {
+          try {
+            channel.postMessage(message);
+          } catch {
+            // This kind cannot be sent so: the next one.
+          }
+        }
+        // Again and again while the neighbour looks: an attacker does not know when that is.
+        await new Promise((resolve) => setTimeout(resolve, 30));
+      }
+      channel.close();
+      return "left";
+    },
+    neighbour: async (_aim, t) => {
+      const channel = new BroadcastChannel("escape-memory");
+      let heard: unknown = null;
+      channel.onmessage = ({ data }) =>
+        heard = data instanceof SharedArrayBuffer
+          ? new TextDecoder().decode(new Uint8Array(data).slice())
+          : "mark";
+      const result = await t.found(() => heard);
+      channel.close();
+      return result;
+    },
+    expected: 'gives "left"',
+  },
+  {
+    name: "environment data of node:worker_threads, its channels, and performance marks",
+    by: "bare",
+    attack: async ({ mark }, t) => {
+      const threads = await import("node:worker_threads");
+      await t.refused([
+        () => threads.setEnvironmentData("escape", mark),
+        () => new threads.BroadcastChannel("escape-threads").postMessage(mark),
+        () => performance.mark(mark),
+      ]);
+      return "left";
+    },
+    neighbour: async (_aim, t) => {
+      const threads = await import("node:worker_threads");
+      const channel = new threads.BroadcastChannel("escape-threads");
+      let heard: unknown = null;
+      channel.onmessage = (event: unknown) => heard = Reflect.get(Object(event), "data");
+      const result = await t.found(() =>
+        heard ?? threads.getEnvironmentData("escape") ??
+          performance.getEntries().find(({ name }) => name.startsWith("mark"))?.name
+      );
+      channel.close();
+      return result;
+    },
+    expected: 'gives "left"',
+  },
+  {
     name: "navigator.locks",
     by: "bare",
     attack: ({ mark }) => {

@@ -85,6 +85,52 @@ const attacks: AttackRow[] = [
     expected: ['gives "written"', "fails PLUGIN_CRASHED"],
   },
   {
+    name: "flood every descriptor of its process from 3 to 64, as a socket",
+    by: "bare",
+    spoils: true,
+    attack: async (_aim, t) => {
+      const net = await import("node:net");
+      const rubbish = new Uint8Array(100_000).fill(0x7b);
+      for (let fd = 3; fd <= 64; fd++) {
+        await t.refused([() => {
+          const socket = new net.Socket({ fd }).on("error", () => {});
+          for (let count = 0; count < 10; count++) socket.write(rubbish);
+        }]);
+      }
+      return await t.forEver();
+    },
+    // One of them is the control socket: a cell that breaks the protocol is killed.
+    expected: ["fails PLUGIN_CRASHED", "fails LIMIT_WALL"],
+    endless: true,
+  },
+  {
+    name: "close every descriptor of its process from 3 to 64, as a socket",
+    by: "bare",
+    advisories: ["CVE-2024-27933"],
+    spoils: true,
+    attack: async (_aim, t) => {
+      const net = await import("node:net");
+      const { default: process } = await import("node:process");
+      const { Pipe } = Reflect.apply(Reflect.get(process, "binding"), process, ["pipe_wrap"]) as {
+        Pipe: new (kind: number) => { open(fd: number): number; close(): void };
+      };
+      for (let fd = 3; fd <= 64; fd++) {
+        await t.refused([
+          () => new net.Socket({ fd }).on("error", () => {}).destroy(),
+          () => {
+            const pipe = new Pipe(0);
+            pipe.open(fd);
+            pipe.close();
+          },
+        ]);
+      }
+      return await t.forEver();
+    },
+    // It ends by its own doing: without the control socket, or without what its event loop waits with.
+    expected: ["fails PLUGIN_CRASHED", "fails LIMIT_WALL"],
+    endless: true,
+  },
+  {
     name: "take the control socket over, and answer past the cell's check of the output's schema",
     by: "typed",
     attack: async (_aim, t) => {
@@ -98,8 +144,9 @@ const attacks: AttackRow[] = [
       }
       return await t.forEver();
     },
+    // Where it hits the pipe of the audit first, its cell is killed.
     expected: notHeld(
-      'answers "forged"',
+      ['answers "forged"', "fails PLUGIN_CRASHED"],
       "Deno lets node:net take any socket of the process by number, and the kernel checks an output for being JSON but not against its schema; it remains an answer of its own plugin",
     ),
   },
@@ -116,7 +163,34 @@ const attacks: AttackRow[] = [
         })]);
       return "tried";
     },
-    expected: 'gives "tried"',
+    // In the cell the number may be that of the audit's pipe: then it is killed.
+    expected: ['gives "tried"', "fails PLUGIN_CRASHED"],
+  },
+  {
+    name: "open, and remove, the pipes by which Deno tells the warden of permission checks",
+    by: "bare",
+    attack: ({ runFolder }, t) =>
+      t.refused(
+        Array.from({ length: 32 }, (_, index) => `${runFolder}/audit/${index + 1}`).flatMap((path) => [
+          () => Deno.openSync(path, { write: true }).close(),
+          () => Deno.openSync(path).close(),
+          () => Deno.removeSync(path),
+        ]),
+      ),
+    expected: 'gives "refused"',
+  },
+  {
+    name:
+      "a granted program writes rubbish into the pipe by which Deno tells of its cell's permission checks",
+    by: "runner",
+    spoils: true,
+    attack: ({ runFolder }, t) =>
+      // Write only, without a wait for a reader.
+      t.perl(
+        `for (glob "${runFolder}/audit/*") { sysopen F, $_, 1 | 2048 and syswrite F, "rubbish\n" x 1_000 }
+        select undef, undef, undef, 0.2; print "end"`,
+      ),
+    expected: { sealed: ['gives "end"', "fails PLUGIN_CRASHED"] },
   },
   {
     name: "a granted program reads a file that whoever started Airlock left open",

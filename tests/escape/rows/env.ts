@@ -23,6 +23,7 @@ const attacks: AttackRow[] = [
   },
   {
     name: "read variables beside the one that is granted",
+    advisories: ["CVE-2025-48934"],
     by: "granted",
     attack: (_aim, t) =>
       t.each([

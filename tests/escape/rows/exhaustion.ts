@@ -1,5 +1,5 @@
 /**
- * Exhaustion: memory, time, disk, descriptors, threads, log. The culprit fails with its limit's code.
+ * Exhaustion of memory, time, disk, descriptors and threads. The culprit fails with its limit's code.
  *
  * @module
  */
@@ -72,6 +72,49 @@ const ofMemory: AttackRow[] = [
     expected: memory,
   },
   {
+    name: "promises without end",
+    by: "small",
+    attack: async () => {
+      const held: Promise<unknown>[] = [];
+      const { promise: never } = Promise.withResolvers<void>();
+      for (;;) {
+        for (let count = 0; count < 10_000; count++) held.push(never.then(() => held), new Promise(() => {}));
+        await null;
+      }
+    },
+    expected: memory,
+  },
+  {
+    name: "streams without end, each of which feeds two others",
+    by: "small",
+    attack: async () => {
+      const chunk = () => new Uint8Array(1_000_000).fill(1);
+      const source = () => new ReadableStream({ pull: (controller) => controller.enqueue(chunk()) });
+      const held: unknown[] = [];
+      for (;;) {
+        const [read, kept] = source().tee();
+        held.push(kept);
+        // What one half reads the other keeps.
+        const reader = read.getReader();
+        for (let count = 0; count < 10; count++) await reader.read();
+      }
+    },
+    expected: memory,
+  },
+  {
+    name: "compressed bytes that unpack to gigabytes",
+    by: "small",
+    attack: async () => {
+      const zeros = new ReadableStream({
+        pull: (controller) => controller.enqueue(new Uint8Array(1_000_000)),
+      });
+      const unpacked = zeros.pipeThrough(new CompressionStream("gzip"))
+        .pipeThrough(new DecompressionStream("gzip"));
+      return (await new Response(unpacked).arrayBuffer()).byteLength;
+    },
+    expected: memory,
+  },
+  {
     name: "recursion without end",
     by: "small",
     attack: () => {
@@ -83,6 +126,15 @@ const ofMemory: AttackRow[] = [
 ];
 
 const ofTime: AttackRow[] = [
+  {
+    name: "the CPU time of one call, in the Worker and in nested ones",
+    by: "thrifty",
+    attack: (_aim, t) => {
+      for (let count = 0; count < 3; count++) void t.nested("for (;;);");
+      for (;;);
+    },
+    expected: "fails LIMIT_CPU",
+  },
   {
     name: "a loop without end",
     by: "small",
@@ -241,63 +293,6 @@ const ofDisk: AttackRow[] = [
   },
 ];
 
-const ofWords: AttackRow[] = [
-  {
-    name: "a flood of log",
-    by: "bare",
-    attack: (_aim, t) => {
-      for (let line = 0; line < 5_000; line++) t.ctx.log.error("x".repeat(1_000), { line });
-      return "logged";
-    },
-    expected: ['gives "logged"', "fails LIMIT_LOG", "fails LIMIT_MESSAGES"],
-  },
-  {
-    name: "a flood on stdout, which waits for its reader",
-    by: "bare",
-    endless: true,
-    attack: () => {
-      for (;;) console.log("x".repeat(10_000));
-    },
-    expected: [overdue, "fails LIMIT_LOG"],
-  },
-  {
-    name: "a flood of messages that are no messages",
-    by: "bare",
-    spoils: true,
-    attack: (_aim, t) => {
-      for (let count = 0; count < 20_000; count++) t.post({ type: "nothing", count }, null, []);
-      return "sent";
-    },
-    expected: ['gives "sent"', "fails LIMIT_MESSAGES", memory],
-  },
-  {
-    name: "a flood of progress",
-    by: "bare",
-    spoils: true,
-    attack: async ({ mark }, t) => {
-      for (let count = 0; count < 20_000; count++) {
-        t.post({ type: "progress", id: 1, fraction: 0.5, note: mark.repeat(20) });
-        // A turn of the event loop, so that they leave the Worker.
-        if (count % 1_000 === 0) await new Promise((resolve) => setTimeout(resolve));
-      }
-      return "sent";
-    },
-    expected: ['gives "sent"', "fails LIMIT_MESSAGES", memory],
-  },
-  {
-    name: "an output above its limit",
-    by: "bare",
-    attack: () => "x".repeat(17_000_000),
-    expected: ["fails LIMIT_OUTPUT", memory],
-  },
-  {
-    name: "an error of a hundred megabytes",
-    by: "bare",
-    attack: () => Promise.reject(new Error("x".repeat(100_000_000))),
-    expected: ["fails LIMIT_OUTPUT", memory, "fails ACTION_FAILED"],
-  },
-];
-
 const byPrograms: AttackRow[] = [
   {
     name: "a granted program takes memory",
@@ -328,6 +323,5 @@ export const exhaustionRows: Row[] = rowsOf("exhaustion", [
   ...ofMemory,
   ...ofTime,
   ...ofDisk,
-  ...ofWords,
   ...byPrograms,
 ]);

@@ -97,6 +97,7 @@ const dynamic: AttackRow[] = [
   },
   {
     name: "a data: module that imports npm:, https: and a file outside",
+    advisories: ["CVE-2021-32619"],
     by: "bare",
     attack: ({ outside }, t) =>
       t.each(

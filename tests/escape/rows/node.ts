@@ -104,6 +104,7 @@ const attacks: AttackRow[] = [
   },
   {
     name: "node:net, node:http, node:https, node:http2 and node:tls to the loopback",
+    advisories: ["CVE-2023-33966"],
     by: "bare",
     attack: async ({ secretPort, outsideSocket }, t) => {
       const [net, http, https, http2, tls] = [

@@ -97,6 +97,7 @@ const outside: AttackRow[] = [
   },
   {
     name: "make a link in the private folder to a file outside",
+    advisories: ["CVE-2021-41641"],
     by: "bare",
     attack: ({ canary, outside }, t) =>
       t.each([
@@ -109,6 +110,7 @@ const outside: AttackRow[] = [
   },
   {
     name: "make a link in a granted folder to a file outside",
+    advisories: ["CVE-2021-41641"],
     by: "granted",
     attack: ({ canary, shared }, t) =>
       t.each([
@@ -167,6 +169,7 @@ const outside: AttackRow[] = [
   },
   {
     name: "reach a file outside through SQLite: open, ATTACH, VACUUM INTO",
+    advisories: ["CVE-2025-48935"],
     by: "bare",
     attack: async ({ canary, outside }, t) => {
       const { DatabaseSync } = await import("node:sqlite");
@@ -339,6 +342,7 @@ const grants: AttackRow[] = [
   grants: (aim) => ({ read: [path(aim)], write: [path(aim)] }),
   attack: ({ canary }) => Deno.readTextFileSync(canary),
   expected,
+  ...(what === "everything" ? { advisories: ["CVE-2025-48888"] } : {}),
   says: /\/read\/0.*\/write\/0/,
 }));
 

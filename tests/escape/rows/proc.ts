@@ -9,6 +9,7 @@ import { type AttackRow, type Row, rowsOf } from "../row.ts";
 const byDeno: AttackRow[] = [
   {
     name: "read the environments, command lines and memory of processes in /proc",
+    advisories: ["CVE-2024-34346"],
     by: "bare",
     attack: ({ kernelPid, wardenPid, neighbourPid }, t) =>
       t.each(
@@ -49,6 +50,7 @@ const byDeno: AttackRow[] = [
   },
   {
     name: "open kernel parameters and its own scores for writing",
+    advisories: ["CVE-2024-34346"],
     by: "bare",
     attack: (_aim, t) =>
       t.each(
@@ -59,6 +61,7 @@ const byDeno: AttackRow[] = [
   },
   {
     name: "open devices, and make files among them",
+    advisories: ["CVE-2024-34346"],
     by: "bare",
     attack: (_aim, t) =>
       t.each(

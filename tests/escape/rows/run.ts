@@ -22,12 +22,15 @@ const attacks: AttackRow[] = [
   },
   {
     name: "ask for permissions at run time",
+    advisories: ["CVE-2024-27936"],
     by: "bare",
     attack: async ({ canary }) => {
       const names = ["read", "write", "net", "env", "run", "sys", "ffi", "import"] as const;
       const states = [];
       for (const name of names) states.push((await Deno.permissions.request({ name })).state);
-      states.push((await Deno.permissions.request({ name: "read", path: canary })).state);
+      for (const path of [canary, `/tmp/harmless\u001b[/../..${canary}`]) {
+        states.push((await Deno.permissions.request({ name: "read", path })).state);
+      }
       return [...new Set(states)];
     },
     expected: 'gives ["denied"]',

@@ -22,6 +22,14 @@ const attacks: AttackRow[] = [
     expected: 'gives "refused"',
   },
   {
+    name: "signal the group of its own process, which holds nothing but its cell",
+    by: "bare",
+    endless: true,
+    spoils: true,
+    attack: (_aim, t) => t.refused([0, -Deno.pid].map((pid) => () => Deno.kill(pid, "SIGKILL"))),
+    expected: ['gives "refused"', crashed, overdue],
+  },
+  {
     name: "kill its own process",
     by: "bare",
     attack: (_aim, t) => {

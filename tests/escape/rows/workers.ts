@@ -45,6 +45,7 @@ const attacks: AttackRow[] = [
   },
   {
     name: "a nested Worker from npm:, https: and a file outside",
+    advisories: ["CVE-2021-32619"],
     by: "bare",
     attack: ({ outside, secretPort }) =>
       Promise.all(
@@ -71,6 +72,7 @@ const attacks: AttackRow[] = [
   },
   {
     name: "a nested Worker that imports code from outside",
+    advisories: ["CVE-2021-32619"],
     by: "bare",
     attack: ({ outside, secretPort }, t) =>
       Promise.all(
@@ -130,6 +132,20 @@ const attacks: AttackRow[] = [
     attack: (_aim, t) => {
       for (let count = 0; count < 100; count++) void t.nested("setInterval(() => {}, 1_000)");
       return t.forEver();
+    },
+    expected: ["fails LIMIT_THREADS", "fails LIMIT_MEMORY", "fails PLUGIN_CRASHED"],
+  },
+  {
+    name: "a hundred threads of node:worker_threads, which may ask for any heap",
+    by: "small",
+    attack: async (_aim, t) => {
+      const { Worker } = await import("node:worker_threads");
+      const resourceLimits = { maxOldGenerationSizeMb: 4_096 };
+      const held = Array.from(
+        { length: 100 },
+        () => new Worker("setInterval(() => {}, 1_000)", { eval: true, resourceLimits }),
+      );
+      return [await t.forEver(), held];
     },
     expected: ["fails LIMIT_THREADS", "fails LIMIT_MEMORY", "fails PLUGIN_CRASHED"],
   },
