@@ -29,6 +29,7 @@ import type { LifecycleVerb } from "./lifecycle/orders.ts";
 import type { PluginChange } from "./lifecycle/plugin_view.ts";
 import { type GrantsView, Plugins } from "./lifecycle/plugins.ts";
 import { systemClock } from "../sandbox/clock.ts";
+import { SlowLane } from "../sandbox/slow_lane.ts";
 import { createPackageStore } from "./registry/package_store.ts";
 import { readOne, type RegistryDeps, scanPluginFolders } from "./registry/registry.ts";
 import { openJobs } from "./open_jobs.ts";
@@ -127,25 +128,27 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
     logger.error("Work in the background failed", { error: String(error) })
   );
   const metrics = createMetrics();
-  const { store, ledger, commitments, tokens, traces } = await openState(config, deps, closers, metrics);
+  const lane = new SlowLane();
+  const made = { metrics, lane };
+  const { store, ledger, commitments, tokens, traces } = await openState(config, deps, closers, made);
   const life = randomBytes(4).toHex();
   const feed = new Feed({ feedEventsMax: config.streams.feedEventsMax, life });
   /** Plugins are there before their jobs. */
   const late: { jobs?: JobsParts } = {};
+  const changed = ({ id, state, status, breaker }: PluginChange) => {
+    feed.publish("PLUGIN_CHANGED", { plugin: id, state, status, breaker });
+    late.jobs?.pluginChanged(id);
+  };
   const { plugins, sandbox, audit } = await orFail(
     ledger,
-    () =>
-      openPlugins({ config, deps, tracker, metrics, store, ledger }, ({ id, state, status, breaker }) => {
-        feed.publish("PLUGIN_CHANGED", { plugin: id, state, status, breaker });
-        late.jobs?.pluginChanged(id);
-      }),
+    () => openPlugins({ config, deps, tracker, store, ledger, ...made }, changed),
   );
   const refusals = createRefusalBudget({
     tell: (actor, data) => ledger.append({ type: "refusal.counted", actor, plugin: "", data }),
     ...{ nowMs, windowMs: config.ledger.refusalsWindowMs, refusalsMax: config.ledger.refusalsMax },
     actorsMax: config.tokensMax,
   });
-  const router = new Router({ plugins, ledger, metrics, refusals, ...config.cells });
+  const router = new Router({ plugins, ledger, metrics, refusals, ...config.cells, lane });
   const jobs = late.jobs = await orFail(ledger, () =>
     openJobs({
       ...{ config, dataDir: boot.dataDir, closers, tracker, logger },
@@ -231,7 +234,12 @@ async function orFail<T>(ledger: Ledger, work: () => Promise<T>): Promise<T> {
 }
 
 /** What outlives the kernel: store, ledger and tokens, in the order in which they need each other. */
-async function openState(config: Config, deps: KernelDeps, closers: AsyncDisposableStack, metrics: Metrics) {
+async function openState(
+  config: Config,
+  deps: KernelDeps,
+  closers: AsyncDisposableStack,
+  { metrics, lane }: { metrics: Metrics; lane: SlowLane },
+) {
   const { boot, nowMs } = deps;
   const store = closers.use(openStore({ file: `${boot.dataDir}/airlock.db` }));
   const life = new LifeReader();
@@ -244,7 +252,7 @@ async function openState(config: Config, deps: KernelDeps, closers: AsyncDisposa
     traces.take(record);
   };
   const ledger = closers.use(
-    await openKernelLedger(config, deps, { commitments: openings, metrics, scanned }),
+    await openKernelLedger(config, deps, { commitments: openings, metrics, lane, scanned }),
   );
   await recordStart({ ledger, table: store.config }, config, {
     version: airlockVersion,
@@ -271,11 +279,12 @@ interface PluginParts {
   readonly metrics: Metrics;
   readonly store: Store;
   readonly ledger: Ledger;
+  readonly lane: SlowLane;
 }
 
 /** The sandbox, what the plugin folders hold, and the audit of what comes of both. */
 async function openPlugins(
-  { config, deps, tracker, metrics, store, ledger }: PluginParts,
+  { config, deps, tracker, metrics, store, ledger, lane }: PluginParts,
   changed: (plugin: PluginChange) => void,
 ) {
   const { boot, logger, nowMs } = deps;
@@ -284,6 +293,7 @@ async function openPlugins(
     ...config.cells,
     socket: boot.socket,
     link: deps.link,
+    lane,
     randomBytes,
     log: (message) => logger.child("sandbox").warning(message),
   });
@@ -318,9 +328,10 @@ async function openPlugins(
 async function openKernelLedger(
   config: Config,
   deps: KernelDeps,
-  { commitments, metrics, scanned }: {
+  { commitments, metrics, lane, scanned }: {
     commitments: Commitments;
     metrics: Metrics;
+    lane: SlowLane;
     scanned(record: LedgerRecord): void;
   },
 ): Promise<Ledger> {
@@ -329,7 +340,7 @@ async function openKernelLedger(
   return await openLedger(
     { folder: `${boot.dataDir}/ledger`, ...(origin === undefined ? {} : { origin }), ...limits },
     {
-      ...{ nowMs, randomBytes, commitments, fatal },
+      ...{ nowMs, randomBytes, commitments, fatal, lane },
       committed: (batch) => metrics.ledgerCommitted(batch),
       scanned,
       warn: (message) => logger.child("ledger").warning(message),

@@ -24,6 +24,9 @@ export class FrameError extends Error {
 const headBytes = 6;
 const envelopeBytesMax = 65_535;
 const partBytesMin = 1_024;
+/** For a larger frame memory is taken as a whole, when one part of it in so many has come. */
+const largeBytesMin = 1_048_576;
+const partOfLarge = 8;
 const emptyBody = new Uint8Array(0);
 
 /** Throws {@linkcode FrameError} when the envelope or the frame is above its limit. */
@@ -63,12 +66,14 @@ export class FrameReader {
   #pending: Uint8Array[] = [];
   #pendingBytes = 0;
   #neededBytes = headBytes;
+  /** Of a large frame, as soon as some of it has come: its bytes go to where they stay. */
+  #large: { readonly bytes: Uint8Array<ArrayBuffer>; filled: number } | undefined;
 
   constructor(readonly frameBytesMax: number) {}
 
   /** Bytes held for a frame that is not yet whole. */
   get heldBytes(): number {
-    return this.#pendingBytes;
+    return this.#large?.filled ?? this.#pendingBytes;
   }
 
   /**
@@ -78,14 +83,28 @@ export class FrameReader {
   push(chunk: Uint8Array): Frame[] {
     const frames: Frame[] = [];
     let bytes = chunk;
-    if (this.#pendingBytes > 0) {
+    if (this.#large !== undefined) {
+      const large = this.#large;
+      const taken = chunk.subarray(0, large.bytes.length - large.filled);
+      large.bytes.set(taken, large.filled);
+      large.filled += taken.length;
+      if (large.filled < large.bytes.length) return frames;
+      frames.push(this.#frame(large.bytes, true));
+      this.#large = undefined;
+      bytes = chunk.subarray(taken.length);
+    } else if (this.#pendingBytes > 0) {
       this.#hold(chunk);
       // The head tells how much is needed, so a large frame is joined once and not at each chunk.
       if (this.#neededBytes <= headBytes && this.#pendingBytes >= 4) {
         this.#pending = [this.#joined()];
         this.#neededBytes = this.#frameBytes(this.#pending[0]);
       }
-      if (this.#pendingBytes < this.#neededBytes) return frames;
+      if (this.#pendingBytes < this.#neededBytes) {
+        if (this.#neededBytes > largeBytesMin && this.#pendingBytes >= this.#neededBytes / partOfLarge) {
+          this.#beginLarge();
+        }
+        return frames;
+      }
       bytes = this.#joined();
       this.#pending = [];
       this.#pendingBytes = 0;
@@ -95,12 +114,25 @@ export class FrameReader {
     while (bytes.length - at >= 4) {
       this.#neededBytes = this.#frameBytes(bytes.subarray(at));
       if (bytes.length - at < this.#neededBytes) break;
-      frames.push(this.#frame(bytes.subarray(at, at + this.#neededBytes)));
+      frames.push(this.#frame(bytes.subarray(at, at + this.#neededBytes), false));
       at += this.#neededBytes;
       this.#neededBytes = headBytes;
     }
     if (at < bytes.length) this.#hold(bytes.subarray(at));
     return frames;
+  }
+
+  /** Joined at its end it would hold up everybody: new memory is cleared as it is written. */
+  #beginLarge(): void {
+    const bytes = new Uint8Array(this.#neededBytes);
+    let filled = 0;
+    for (const part of this.#pending) {
+      bytes.set(part, filled);
+      filled += part.length;
+    }
+    this.#large = { bytes, filled };
+    this.#pending = [];
+    this.#pendingBytes = 0;
   }
 
   /** Fills the last part before it begins another: a part for each chunk of one byte would weigh a hundred. */
@@ -145,14 +177,17 @@ export class FrameReader {
     return 4 + length;
   }
 
-  #frame(bytes: Uint8Array): Frame {
+  #frame(bytes: Uint8Array, isOwned: boolean): Frame {
     const envelopeEnd = headBytes + (bytes[4] ?? 0) * 256 + (bytes[5] ?? 0);
     if (envelopeEnd > bytes.length) {
       throw new FrameError("Cannot take a frame: its envelope is longer than the frame");
     }
     try {
       const envelope: unknown = JSON.parse(this.#decoder.decode(bytes.subarray(headBytes, envelopeEnd)));
-      return { envelope, body: bytes.slice(envelopeEnd) };
+      const body = isOwned
+        ? bytes.subarray(envelopeEnd) as Uint8Array<ArrayBuffer>
+        : bytes.slice(envelopeEnd);
+      return { envelope, body };
     } catch (cause) {
       throw new FrameError("Cannot take a frame: its envelope is not JSON", { cause });
     }

@@ -25,6 +25,7 @@ import { FrameWriter } from "./frame_writer.ts";
 import { HealthCheck } from "./health_check.ts";
 import { type BeatingCell, Pulse } from "./heartbeat.ts";
 import { type CallSink, type CellCall, type LogLevel, PendingCalls } from "./pending_calls.ts";
+import type { SlowLane } from "./slow_lane.ts";
 
 export type { CellEnd, ProcessEnd } from "./cell_end.ts";
 export type { CallSink, CellCall, LogLevel } from "./pending_calls.ts";
@@ -38,6 +39,7 @@ export interface LiveCellOptions {
   readonly queueBytesMax: number;
   readonly abortGraceMs: number;
   readonly messagesPerSecond: number;
+  readonly lane?: SlowLane | undefined;
   /** Ask the warden; what it did is told to the cell: `over`, `suspended`, `resumed`. */
   kill(): void;
   suspend(): void;
@@ -84,7 +86,7 @@ export class LiveCell implements BeatingCell {
   #isOver = false;
 
   constructor(private readonly options: LiveCellOptions) {
-    const { outputBytesMax, streamWindowChars, abortGraceMs } = options;
+    const { outputBytesMax, streamWindowChars, abortGraceMs, lane } = options;
     this.ready = this.#ready.promise;
     this.ended = this.#ended.promise;
     this.ready.catch(() => {}); // whoever starts a cell awaits it; an end after that is told by `ended`
@@ -92,7 +94,7 @@ export class LiveCell implements BeatingCell {
       outputBytesMax,
       streamWindowChars,
       abortGraceMs,
-      send: (message, body) => this.#send(message, body),
+      ...{ lane, send: (message, body) => this.#send(message, body) },
       problem: (code, state) => this.#problem(code, state),
       overdue: (id, error) => this.kill(error, [id]),
     });
@@ -327,10 +329,10 @@ export class LiveCell implements BeatingCell {
   }
 
   async #read(connection: Deno.Conn): Promise<void> {
-    const { frameBytesMax, messagesPerSecond } = this.options;
+    const { frameBytesMax, messagesPerSecond, lane } = this.options;
     const onFrame = (frame: Frame) => this.#receive(frame);
     try {
-      const end = await readFrames(connection, { frameBytesMax, messagesPerSecond, onFrame });
+      const end = await readFrames(connection, { frameBytesMax, messagesPerSecond, lane, onFrame });
       if (end === "closed") return this.#lost(undefined);
       const state = `its cell sent more than ${messagesPerSecond} messages a second`;
       this.kill(this.#problem("LIMIT_MESSAGES", state));

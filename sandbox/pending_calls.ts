@@ -12,6 +12,8 @@
  */
 import { type CallJob, type FromCell, type ToCell, tokenOverheadChars } from "../schemas/cell_protocol.ts";
 import { isJson } from "../schemas/is_json.ts";
+import { isLargeJson } from "./large_json.ts";
+import { SlowLane } from "./slow_lane.ts";
 import { type ProblemCode, ProblemError } from "../schemas/problem.ts";
 import type { ReportedCalls } from "./calls_report.ts";
 import { type Clock, systemClock } from "./clock.ts";
@@ -64,6 +66,7 @@ export interface PendingCallsOptions {
   readonly outputBytesMax: number;
   readonly streamWindowChars: number;
   readonly abortGraceMs: number;
+  readonly lane?: SlowLane | undefined;
   send(message: ToCell, body?: Uint8Array): void;
   problem(code: ProblemCode, state: string): ProblemError;
   /** Its time is up, and the grace to end by itself. The cell has to go, and `error` says why. */
@@ -77,6 +80,8 @@ interface PendingCall {
   failure: ProblemError | undefined;
   /** Its hard deadline has passed: what its cell will be ended for. */
   overdue: ProblemError | undefined;
+  /** Its output has come, and is being checked. */
+  isAnswered: boolean;
   /** Its caller was answered without its action; resolves when that has ended. */
   left: PromiseWithResolvers<void> | undefined;
   /** Its caller went away, and its deadline is the end of the grace that it has left. */
@@ -92,6 +97,8 @@ interface PendingCall {
 
 /** UTF-8 takes no more for one UTF-16 code unit. */
 const bytesPerChar = 3;
+/** A larger output is checked in the slow lane. */
+const soonBytesMax = 65_536;
 
 export class PendingCalls implements ReportedCalls, Disposable {
   readonly #calls = new Map<number, PendingCall>();
@@ -148,6 +155,7 @@ export class PendingCalls implements ReportedCalls, Disposable {
       failure: undefined,
       overdue: undefined,
       left: undefined,
+      isAnswered: false,
       isCancelled: false,
       isUnread: false,
       windowChars: 0,
@@ -303,10 +311,22 @@ export class PendingCalls implements ReportedCalls, Disposable {
     if (body.length > outputBytesMax) {
       return this.#settle(id, problem("LIMIT_OUTPUT", `its output has ${body.length} bytes`));
     }
-    if (!isJson(body)) {
-      return this.#settle(id, problem("OUTPUT_INVALID", "its output is not one JSON value"));
+    if (body.length > soonBytesMax) {
+      const pending = this.#calls.get(id);
+      if (pending?.isAnswered) throw new Error("it answered twice");
+      if (pending !== undefined) pending.isAnswered = true;
+      return void this.#checkLarge(id, body);
     }
-    this.#settle(id, body);
+    this.#settle(id, isJson(body) ? body : problem("OUTPUT_INVALID", "its output is not one JSON value"));
+  }
+
+  /** It has come in time, however long it takes to check. */
+  async #checkLarge(id: number, body: Uint8Array<ArrayBuffer>): Promise<void> {
+    const { lane = new SlowLane(), problem } = this.options;
+    this.#deadlines.delete(id);
+    this.#softDeadlines.delete(id);
+    const isValid = await isLargeJson(body, lane);
+    this.#settle(id, isValid ? body : problem("OUTPUT_INVALID", "its output is not one JSON value"));
   }
 
   #token(id: number, pending: PendingCall, body: Uint8Array): void {

@@ -13,6 +13,7 @@ import { CellListener } from "./cell_listener.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { LiveCell, type LogLevel } from "./live_cell.ts";
 import { Rate } from "./rate.ts";
+import { SlowLane } from "./slow_lane.ts";
 import { createStartedCell, type StartedCell } from "./started_cell.ts";
 import type { WardenLink } from "./warden_link.ts";
 
@@ -30,6 +31,8 @@ export interface SandboxOptions {
   readonly sampleIntervalMs: number;
   readonly heartbeatIntervalMs: number;
   readonly heartbeatTimeoutMs: number;
+  /** The kernel's; one of its own where it is left out. */
+  readonly lane?: SlowLane;
   randomBytes(count: number): Uint8Array;
   log(message: string): void;
 }
@@ -51,11 +54,13 @@ const queueBytesMax = 8_388_608;
 
 export class Sandbox implements AsyncDisposable {
   readonly #listener: CellListener;
+  readonly #lane: SlowLane;
   readonly #cells = new Set<StartedCell>();
   readonly #heartbeat: Heartbeat;
   readonly #callsReport: CallsReport;
 
   constructor(private readonly options: SandboxOptions) {
+    this.#lane = options.lane ?? new SlowLane();
     const { link, sampleIntervalMs, heartbeatIntervalMs, heartbeatTimeoutMs } = options;
     this.#listener = new CellListener(options);
     this.#heartbeat = new Heartbeat({ intervalMs: heartbeatIntervalMs, timeoutMs: heartbeatTimeoutMs });
@@ -128,6 +133,7 @@ export class Sandbox implements AsyncDisposable {
       queueBytesMax,
       abortGraceMs,
       messagesPerSecond: description.limits.messagesPerSecond,
+      lane: this.#lane,
       kill: () => link.kill(id),
       suspend: () => link.suspend(id),
       resume: () => link.resume(id),

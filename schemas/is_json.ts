@@ -3,60 +3,170 @@
  *
  * `JSON.parse` builds what it reads, and bytes that a stranger chose can make that costly: 16 MB of `{},` are
  * five million objects, which take a second and 600 MB. Where the value is not wanted, only that it is one, this
- * reads the bytes once and keeps a bit for each level of nesting. Pure.
+ * reads the bytes once and keeps a bit for each level of nesting. It may do so in pieces, so that nobody has to wait
+ * for the end of a long text. Pure.
  *
  * @module
  */
 import { isUtf8 } from "node:buffer";
 
-const quote = 0x22;
-const backslash = 0x5c;
-const comma = 0x2c;
-const colon = 0x3a;
-const [openArray, closeArray] = [0x5b, 0x5d];
-const [openObject, closeObject] = [0x7b, 0x7d];
-
 export function isJson(bytes: Uint8Array): boolean {
-  return isUtf8(bytes) && new Scanner(bytes).isOneValue();
+  const scan = new JsonScan();
+  return isUtf8(bytes) && scan.take(bytes) && scan.isWhole();
 }
 
-/** Every method reads from `#at` on. The ones that return a boolean have read what they are named for, or fail. */
-class Scanner {
-  readonly #bytes: Uint8Array;
-  #at = 0;
+/** What a byte does that is more than a change of state. They are numbered from above all states. */
+const firstAct = 64;
+const act = { openArray: 64, openObject: 65, closeArray: 66, closeObject: 67, comma: 68, fault: 69 } as const;
+
+type Rule = readonly [state: string, bytes: string, next: string | number];
+
+const space = " \t\n\r";
+const nonZero = "123456789";
+const digits = `0${nonZero}`;
+const hexDigits = `${digits}abcdefABCDEF`;
+const literals = ["true", "false", "null"];
+
+/** A text in quotes, after which comes `after`. */
+function rulesOfString(state: string, after: string): Rule[] {
+  const hex = [4, 3, 2, 1].map((left) => `${state} hex ${left}`);
+  return [
+    [state, '"', after],
+    [state, "\\", `${state} escape`],
+    [`${state} escape`, '"\\/bfnrt', state],
+    [`${state} escape`, "u", hex[0] ?? ""],
+    ...hex.map((name, index): Rule => [name, hexDigits, hex[index + 1] ?? state]),
+  ];
+}
+
+/** What may stand where a value begins. */
+function rulesOfValue(state: string): Rule[] {
+  return [
+    [state, space, state],
+    [state, '"', "string"],
+    [state, "[", act.openArray],
+    [state, "{", act.openObject],
+    [state, "-", "minus"],
+    [state, "0", "zero"],
+    [state, nonZero, "integer"],
+    ...literals.map((word): Rule => [state, word[0] ?? "", `literal ${word[0]}`]),
+  ];
+}
+
+function rulesOfLiteral(word: string): Rule[] {
+  return [...word].slice(1).map((letter, index): Rule => {
+    const read = word.slice(0, index + 2);
+    return [`literal ${word.slice(0, index + 1)}`, letter, read === word ? "value end" : `literal ${read}`];
+  });
+}
+
+/** What may follow a value: also a number, whose end nothing else shows. */
+function rulesOfEnd(state: string): Rule[] {
+  return [
+    [state, space, "value end"],
+    [state, ",", act.comma],
+    [state, "]", act.closeArray],
+    [state, "}", act.closeObject],
+  ];
+}
+
+const endStates = ["value end", "zero", "integer", "fraction", "exponent digits"];
+
+const rules: readonly Rule[] = [
+  ...rulesOfValue("value"),
+  ...rulesOfValue("first value"),
+  ["first value", "]", act.closeArray],
+  ["name", space, "name"],
+  ["name", '"', "name text"],
+  ["first name", space, "first name"],
+  ["first name", '"', "name text"],
+  ["first name", "}", act.closeObject],
+  ...rulesOfString("name text", "colon"),
+  ["colon", space, "colon"],
+  ["colon", ":", "value"],
+  ...rulesOfString("string", "value end"),
+  ...literals.flatMap(rulesOfLiteral),
+  ...endStates.flatMap(rulesOfEnd),
+  ["minus", "0", "zero"],
+  ["minus", nonZero, "integer"],
+  ["integer", digits, "integer"],
+  ...["zero", "integer"].flatMap((state): Rule[] => [[state, ".", "point"], [state, "eE", "exponent"]]),
+  ["point", digits, "fraction"],
+  ["fraction", digits, "fraction"],
+  ["fraction", "eE", "exponent"],
+  ["exponent", "+-", "exponent sign"],
+  ...["exponent", "exponent sign", "exponent digits"].map((
+    state,
+  ): Rule => [state, digits, "exponent digits"]),
+];
+
+const names = [...new Set(rules.map(([state]) => state))];
+const stateOf = (name: string) => names.indexOf(name);
+const [valueState, firstValue, firstName] = ["value", "first value", "first name"].map(stateOf) as [
+  number,
+  number,
+  number,
+];
+const [nameState, valueEnd] = ["name", "value end"].map(stateOf) as [number, number];
+const lastStates: ReadonlySet<number> = new Set(endStates.map(stateOf));
+
+/** For each state, what each byte does in it. */
+const table = new Uint8Array(names.length << 8).fill(act.fault);
+for (const state of ["name text", "string"].map(stateOf)) {
+  table.fill(state, state << 8 | 0x20, (state + 1) << 8);
+}
+for (const [state, bytes, next] of rules) {
+  for (const byte of new TextEncoder().encode(bytes)) {
+    table[stateOf(state) << 8 | byte] = typeof next === "string" ? stateOf(next) : next;
+  }
+}
+
+/** Reads a text that may come in pieces. Whether it is UTF-8 is for others to say. */
+export class JsonScan {
+  #state = valueState;
   #depth = 0;
+  #isObject = false;
   /** Bit by level: 1 is an object, 0 an array. Grows with what arrived. */
   #levels = new Uint8Array(16);
 
-  constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
+  /** The next piece. False when no JSON text goes on like that; then nothing more is to be asked. */
+  take(bytes: Uint8Array, from = 0, to = bytes.length): boolean {
+    let state = this.#state;
+    for (let at = from; at < to; at++) {
+      // Within both: `as` instead of a check in the hottest loop.
+      const next = table[state << 8 | (bytes[at] as number)] as number;
+      state = next < firstAct ? next : this.#act(next);
+      if (state === act.fault) return false;
+    }
+    this.#state = state;
+    return true;
   }
 
-  isOneValue(): boolean {
-    for (;;) {
-      this.#skipSpace();
-      const byte = this.#bytes[this.#at];
-      if (byte === openArray || byte === openObject) {
-        this.#at++;
-        this.#push(byte === openObject);
-        this.#skipSpace();
-        if (this.#bytes[this.#at] === this.#closing()) this.#pop();
-        else if (byte === openArray || this.#key()) continue;
-        else return false;
-      } else if (!this.#scalar(byte)) return false;
-      // A value has ended. What follows ends others with it, or begins the next one.
-      for (;;) {
-        this.#skipSpace();
-        if (this.#depth === 0) return this.#at === this.#bytes.length;
-        if (this.#bytes[this.#at] !== this.#closing()) break;
-        this.#pop();
-      }
-      if (this.#bytes[this.#at++] !== comma) return false;
-      if (this.#closing() === closeObject && !this.#key()) return false;
+  /** Whether the pieces so far are one value. */
+  isWhole(): boolean {
+    return this.#depth === 0 && lastStates.has(this.#state);
+  }
+
+  /** The state after it, or a fault. */
+  #act(code: number): number {
+    switch (code) {
+      case act.openArray:
+        return this.#open(false);
+      case act.openObject:
+        return this.#open(true);
+      case act.comma:
+        if (this.#depth === 0) return act.fault;
+        return this.#isObject ? nameState : valueState;
+      case act.closeArray:
+        return this.#close(false);
+      case act.closeObject:
+        return this.#close(true);
+      default:
+        return act.fault;
     }
   }
 
-  #push(isObject: boolean): void {
+  #open(isObject: boolean): number {
     const index = this.#depth >> 3;
     if (index === this.#levels.length) {
       const grown = new Uint8Array(this.#levels.length * 2);
@@ -67,123 +177,14 @@ class Scanner {
     const level = this.#levels[index] ?? 0;
     this.#levels[index] = isObject ? level | bit : level & ~bit;
     this.#depth++;
+    this.#isObject = isObject;
+    return isObject ? firstName : firstValue;
   }
 
-  #pop(): void {
-    this.#at++;
-    this.#depth--;
-  }
-
-  /** The byte that closes the innermost array or object. */
-  #closing(): number {
-    const level = this.#depth - 1;
-    return ((this.#levels[level >> 3] ?? 0) >> (level & 7)) & 1 ? closeObject : closeArray;
-  }
-
-  #skipSpace(): void {
-    const bytes = this.#bytes;
-    let at = this.#at;
-    for (let byte = bytes[at]; byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;) {
-      byte = bytes[++at];
-    }
-    this.#at = at;
-  }
-
-  /** A name and its colon. */
-  #key(): boolean {
-    this.#skipSpace();
-    if (this.#bytes[this.#at] !== quote || !this.#string()) return false;
-    this.#skipSpace();
-    return this.#bytes[this.#at++] === colon;
-  }
-
-  #scalar(byte: number | undefined): boolean {
-    switch (byte) {
-      case quote:
-        return this.#string();
-      case 0x74:
-        return this.#literal("true");
-      case 0x66:
-        return this.#literal("false");
-      case 0x6e:
-        return this.#literal("null");
-      default:
-        return this.#number();
-    }
-  }
-
-  #literal(word: string): boolean {
-    for (let index = 0; index < word.length; index++) {
-      if (this.#bytes[this.#at++] !== word.charCodeAt(index)) return false;
-    }
-    return true;
-  }
-
-  #string(): boolean {
-    const bytes = this.#bytes;
-    for (let at = this.#at + 1; at < bytes.length; at++) {
-      const byte = bytes[at] ?? 0;
-      if (byte === quote) {
-        this.#at = at + 1;
-        return true;
-      }
-      if (byte < 0x20) return false;
-      if (byte !== backslash) continue;
-      at++;
-      if (bytes[at] !== 0x75) {
-        if (!isEscape(bytes[at])) return false;
-      } else if ([1, 2, 3, 4].every((offset) => isHexDigit(bytes[at + offset]))) at += 4;
-      else return false;
-    }
-    return false;
-  }
-
-  #number(): boolean {
-    if (this.#bytes[this.#at] === 0x2d) this.#at++;
-    if (this.#bytes[this.#at] === 0x30) this.#at++;
-    else if (!this.#digits()) return false;
-    if (this.#bytes[this.#at] === 0x2e) {
-      this.#at++;
-      if (!this.#digits()) return false;
-    }
-    const byte = this.#bytes[this.#at];
-    if (byte !== 0x65 && byte !== 0x45) return true;
-    this.#at++;
-    const sign = this.#bytes[this.#at];
-    if (sign === 0x2b || sign === 0x2d) this.#at++;
-    return this.#digits();
-  }
-
-  /** At least one. */
-  #digits(): boolean {
-    const start = this.#at;
-    while (isDigit(this.#bytes[this.#at])) this.#at++;
-    return this.#at > start;
-  }
-}
-
-function isDigit(byte: number | undefined): boolean {
-  return byte !== undefined && byte >= 0x30 && byte <= 0x39;
-}
-
-function isHexDigit(byte: number | undefined): boolean {
-  if (byte === undefined) return false;
-  return isDigit(byte) || ((byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x66);
-}
-
-/** One of `"\/bfnrt`. */
-function isEscape(byte: number | undefined): boolean {
-  switch (byte) {
-    case quote:
-    case backslash:
-    case 0x2f:
-    case 0x62:
-    case 0x66:
-    case 0x6e:
-    case 0x72:
-    case 0x74:
-      return true;
-    default:
-      return false;
+  #close(isObject: boolean): number {
+    if (this.#depth === 0 || this.#isObject !== isObject) return act.fault;
+    const level = --this.#depth - 1;
+    this.#isObject = level >= 0 && ((this.#levels[level >> 3] ?? 0) >> (level & 7) & 1) === 1;
+    return valueEnd;
   }
 }

@@ -18,7 +18,7 @@ import { EventStream } from "./event_stream.ts";
 import { eventStreamHeaders, keepAliveMs } from "./event_text.ts";
 import { checkJsonBytes, readBody } from "./json_body.ts";
 import { toProblemError } from "./problems.ts";
-import { checkpointMember, resultMembers } from "./result_text.ts";
+import { checkpointMember, largeResultBody, resultMembers } from "./result_text.ts";
 import { bodyProblems, writeProblems, writtenHeaders } from "./responses.ts";
 import { checkpointHeader, requestIdHeader, securityHeaders } from "./security_headers.ts";
 
@@ -96,7 +96,15 @@ function acceptsEventStream(accept: string | null): boolean {
   return accept !== null && /(?:^|,)\s*text\/event-stream\s*(?:[;,]|$)/i.test(accept);
 }
 
+/** A larger output is sent as it is. */
+const stringBytesMax = 262_144;
+
 function answerAsJson(c: ApiContext, result: CallResult): Response {
+  if (result.output.length > stringBytesMax) {
+    const { body, bytes } = largeResultBody(result);
+    const headers = answerHeaders(c, jsonHeaders, result.checkpoint);
+    return new Response(body, { headers: { ...headers, "content-length": String(bytes) } });
+  }
   // A string, because Deno sends one faster than it sends bytes.
   return new Response(`{${resultMembers(result)}}`, {
     headers: answerHeaders(c, jsonHeaders, result.checkpoint),

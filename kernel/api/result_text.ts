@@ -14,11 +14,41 @@ import type { CallResult } from "../router/call.ts";
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** The members of a result, without the braces: as `schemas/api.ts` has them. */
-export function resultMembers(
-  { output, durationMs, inputSha256, outputSha256, ledger }: CallResult,
-): string {
-  return `"output":${utf8.decode(output)},"durationMs":${durationMs},"inputSha256":"${inputSha256}",` +
+export function resultMembers(result: CallResult): string {
+  return `"output":${utf8.decode(result.output)},${membersBeside(result)}`;
+}
+
+function membersBeside({ durationMs, inputSha256, outputSha256, ledger }: CallResult): string {
+  return `"durationMs":${durationMs},"inputSha256":"${inputSha256}",` +
     `"outputSha256":"${outputSha256}","ledger":{"index":${ledger.index},"size":${ledger.size}}`;
+}
+
+const encoder = new TextEncoder();
+/** Of a large result, sent at a time. */
+const pieceBytes = 65_536;
+
+/** A large result as a body: its output is neither decoded nor copied as a whole, which would hold up all others. */
+export function largeResultBody(result: CallResult): { body: ReadableStream<Uint8Array>; bytes: number } {
+  const parts = [
+    encoder.encode(`{"output":`),
+    result.output,
+    encoder.encode(`,${membersBeside(result)}}`),
+  ];
+  const pieces = piecesOf(parts);
+  const body = new ReadableStream<Uint8Array>({
+    pull(controller) {
+      const { value, done } = pieces.next();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+  });
+  return { body, bytes: parts.reduce((sum, part) => sum + part.length, 0) };
+}
+
+function* piecesOf(parts: readonly Uint8Array[]): Generator<Uint8Array, undefined> {
+  for (const part of parts) {
+    for (let at = 0; at < part.length; at += pieceBytes) yield part.subarray(at, at + pieceBytes);
+  }
 }
 
 /** The member beside them where there is no header. `checkpoint`: base64. */

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { hashInSlices, type SlowLane } from "../../sandbox/slow_lane.ts";
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import {
@@ -76,18 +77,53 @@ export function hashCommitment(salt: Uint8Array, value: Uint8Array): string {
   return createHash("sha256").update(commitmentDomain).update(salt).update(value).digest("hex");
 }
 
+/** Commitments of large values, made before their event is prepared: by the name of the value. */
+export type HashedValues = ReadonlyMap<string, { readonly salt: Uint8Array; readonly hash: string }>;
+const noneHashed: HashedValues = new Map();
+const hashedAtOnceBytesMax = 65_536;
+
+/** Hashes in the slow lane what would hold up others. */
+export function hashLarge(
+  event: LedgerEventInput,
+  nextSalt: () => Uint8Array,
+  lane: SlowLane,
+): HashedValues | Promise<HashedValues> {
+  const large = Object.entries<Uint8Array | string>(event.commit ?? {}).filter(([, value]) =>
+    typeof value !== "string" && value.length > hashedAtOnceBytesMax
+  ) as [string, Uint8Array][];
+  return large.length === 0 ? noneHashed : hashEach(large, nextSalt, lane);
+}
+
+async function hashEach(
+  values: readonly (readonly [string, Uint8Array])[],
+  nextSalt: () => Uint8Array,
+  lane: SlowLane,
+): Promise<HashedValues> {
+  const hashed = new Map<string, { salt: Uint8Array; hash: string }>();
+  for (const [name, value] of values) {
+    const salt = nextSalt();
+    const hash = createHash("sha256").update(commitmentDomain).update(salt);
+    hashed.set(name, { salt, hash: (await hashInSlices(lane, hash, value)).digest("hex") });
+  }
+  return hashed;
+}
+
 /**
  * Checks an event against the allow-list of its type and makes its commitments. Throws TypeError when it does
  * not fit, RangeError when its record would be too long.
  */
-export function prepareEvent(event: LedgerEventInput, tools: EventTools): PreparedEvent {
+export function prepareEvent(
+  event: LedgerEventInput,
+  tools: EventTools,
+  hashed: HashedValues = noneHashed,
+): PreparedEvent {
   const commitments: Omit<CommitmentRow, "index">[] = [];
   const hashes: Record<string, string> = {};
   for (const [name, bytes] of Object.entries<Uint8Array | string>(event.commit ?? {})) {
     const value = typeof bytes === "string" ? new TextEncoder().encode(bytes) : bytes;
     const field = `${name}Commitment`;
-    const salt = tools.nextSalt();
-    hashes[field] = hashCommitment(salt, value);
+    const { salt = tools.nextSalt(), hash } = hashed.get(name) ?? {};
+    hashes[field] = hash ?? hashCommitment(salt, value);
     commitments.push({ field, salt, value: value.length <= tools.valueBytesMax ? value : null });
   }
   const { type, actor, plugin } = event;

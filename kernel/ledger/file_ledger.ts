@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { SlowLane } from "../../sandbox/slow_lane.ts";
 import { setTimeout as delay } from "node:timers/promises";
 import type { CheckpointView } from "../../schemas/api.ts";
 import { ProblemError } from "../../schemas/problem.ts";
@@ -15,6 +16,7 @@ import {
   type CommitmentRow,
   createSalts,
   type EventTools,
+  hashLarge,
   type LedgerEventInput,
   type PreparedEvent,
   prepareEvent,
@@ -50,6 +52,7 @@ export class FileLedger implements Ledger {
   readonly reader: LedgerReader;
   readonly #parts: FileLedgerParts;
   readonly #tools: EventTools;
+  readonly #lane: SlowLane;
   readonly #queue: CommitQueue<PreparedEvent, Appended>;
   readonly #publisher: CheckpointPublisher;
   /** Ahead of the disk while a batch is being written. Only #commit() appends to it. */
@@ -75,6 +78,7 @@ export class FileLedger implements Ledger {
       nextSalt: createSalts(deps.randomBytes),
       valueBytesMax: options.valueBytesMax,
     };
+    this.#lane = deps.lane ?? new SlowLane();
     this.#tree = scan.tree;
     this.#prev = scan.lastLeafHash ?? firstPrev(identity.origin);
     this.#signers = identity.signers;
@@ -125,7 +129,9 @@ export class FileLedger implements Ledger {
   }
 
   async append(event: LedgerEventInput): Promise<Appended> {
-    return await this.#queue.push(prepareEvent(event, this.#tools));
+    const hashing = hashLarge(event, this.#tools.nextSalt, this.#lane);
+    const hashed = hashing instanceof Promise ? await hashing : hashing;
+    return await this.#queue.push(prepareEvent(event, this.#tools, hashed));
   }
 
   checkpoint(): CheckpointView {

@@ -47,6 +47,7 @@
  *
  * @module
  */
+import type { SlowLane } from "../../sandbox/slow_lane.ts";
 import { join } from "node:path";
 import type { CheckpointView } from "../../schemas/api.ts";
 import type { LedgerRecord } from "../../schemas/ledger_event.ts";
@@ -114,6 +115,8 @@ export interface LedgerDeps {
   /** Something was damaged and mended. */
   warn?(message: string): void;
   readonly files?: LedgerFiles;
+  /** Where large values are hashed: the kernel's; one of its own where it is left out. */
+  readonly lane?: SlowLane;
   /** A batch is durable. */
   committed?(batch: { entries: number; durationMs: number }): void;
 }

@@ -9,7 +9,6 @@
  *
  * @module
  */
-import { createHash } from "node:crypto";
 import { ProblemError } from "../../schemas/problem.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import { checkCallable } from "../lifecycle/installed.ts";
@@ -17,6 +16,7 @@ import type { Plugins } from "../lifecycle/plugins.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { clipTarget, type RefusalBudget } from "../trust/refusal_budget.ts";
 import { type Call, type CallableCell, type CallResult, type CallTerms, watched } from "./call.ts";
+import { sha256Hex, SlowLane } from "../../sandbox/slow_lane.ts";
 import { Lines } from "./lines.ts";
 import { breakerOpen, describeRoute, findRoute, type Route, termsOf } from "./route.ts";
 import type { Turnstile } from "./turnstile.ts";
@@ -32,6 +32,8 @@ export interface RouterDeps {
   readonly inputBytesPendingMax: number;
   /** A call waits for its cell as long as it may then take, and at least this long. */
   readonly cellWaitMs: number;
+  /** The kernel's; one of its own where it is left out. */
+  readonly lane?: SlowLane;
 }
 
 /** A call, and what would take it. */
@@ -60,12 +62,14 @@ const emptyInput = new TextEncoder().encode("{}");
 
 export class Router {
   readonly #lines: Lines;
+  readonly #lane: SlowLane;
   #inputBytes = 0;
   readonly #underWay = new Set<Promise<unknown>>();
   #isDraining = false;
 
   constructor(private readonly deps: RouterDeps) {
     this.#lines = new Lines(deps.callsPendingMax);
+    this.#lane = deps.lane ?? new SlowLane();
   }
 
   /** Rejects with ProblemError. */
@@ -280,9 +284,11 @@ export class Router {
       data: { action, request, accepted: index, durationUs: Math.round(durationMs * 1_000) },
       commit: { output },
     });
-    const inputSha256 = sha256Hex(input);
-    const outputSha256 = sha256Hex(output);
-    const ended = await appended;
+    const [inputSha256, outputSha256, ended] = await Promise.all([
+      sha256Hex(input, this.#lane),
+      sha256Hex(output, this.#lane),
+      appended,
+    ]);
     this.deps.metrics.callEnded({ plugin: call.plugin, action, code: "OK", durationMs });
     return {
       output,
@@ -381,8 +387,4 @@ async function settled<A, B>(first: Promise<A>, second: B | Promise<B>): Promise
 function asProblem(error: unknown): ProblemError {
   if (error instanceof ProblemError) return error;
   return new ProblemError("INTERNAL", "Cannot carry out the call: Airlock failed", { cause: error });
-}
-
-function sha256Hex(bytes: Uint8Array): string {
-  return createHash("sha256").update(bytes).digest("hex");
 }

@@ -14,6 +14,7 @@ import { sealedTemporaryDir } from "./bubblewrap.ts";
 import type { CellProcesses, TemporaryUse } from "./cell_processes.ts";
 import { CellWatch, megabyte, runtimeOwn, type Verdict } from "./cell_watch.ts";
 import type { CellGroup } from "./cgroup.ts";
+import { CpuDemand } from "./cpu_demand.ts";
 import { type FolderMeasure, measureFolder } from "./folder_use.ts";
 import type { Pace } from "./pace.ts";
 import { addSocketsOf, descriptorsOf, localSockets, readStat, type Units } from "./proc.ts";
@@ -36,6 +37,8 @@ const partOfTime = 8;
 /** CPU time is told in ticks: what took less than one, such as opening a hundred files, is seen by then. */
 const descriptorsMs = 1_000;
 const auditMs = 200;
+/** The threads of a cell that used the CPU are looked at as often. */
+const demandMs = 90;
 const folderScanMsMin = 200;
 /** Files that are counted in a millisecond between two scans: the more there are, the less often. */
 const filesPerMs = 5;
@@ -60,6 +63,8 @@ export class CellMonitor implements Disposable {
   #isScanning = false;
   #isStopped = false;
   #looksAwake = 0;
+  readonly #demand = new CpuDemand();
+  #demandAtMs = 0;
 
   constructor(private readonly options: CellMonitorOptions, nowMs: number) {
     const { config, cores, description } = options;
@@ -102,6 +107,7 @@ export class CellMonitor implements Disposable {
       ...(areDescriptorsDue ? this.#descriptors() : {}),
     });
     this.#lookedAtMs = nowMs;
+    this.#lookAtDemand(nowMs, seen.usedMs);
     this.#applyNiceness();
     if (processes.pids.length > 1) {
       const endedMs = performance.now();
@@ -115,7 +121,7 @@ export class CellMonitor implements Disposable {
   /** Whether there is nothing that the last look left to be done. */
   get #isSettled(): boolean {
     return this.#looks > 0 && !this.#usedSinceTurn && !this.watch.isSuspicious &&
-      this.watch.share === "healthy";
+      this.watch.share === "healthy" && !this.#demand.isGreedy;
   }
 
   /** Children of a wrapper that split before it was moved are where it was. */
@@ -164,9 +170,18 @@ export class CellMonitor implements Disposable {
     };
   }
 
+  /** Of one that rests most of the time there is nothing to be learned. */
+  #lookAtDemand(nowMs: number, usedMs: number): void {
+    const elapsedMs = nowMs - this.#demandAtMs;
+    if (elapsedMs < demandMs || usedMs === 0 && !this.#demand.isGreedy) return;
+    this.#demandAtMs = nowMs;
+    this.#demand.take(this.options.processes.demand(), elapsedMs);
+  }
+
   #applyNiceness(): void {
     const { config, group, processes } = this.options;
-    const nice = this.watch.share === "over-share" ? config.nicenessOverShare : config.niceness;
+    const isBehind = this.#demand.isGreedy || this.watch.share === "over-share";
+    const nice = isBehind ? config.nicenessOverShare : config.niceness;
     if (processes.setNice(nice)) group?.setNice(nice);
   }
 

@@ -23,10 +23,12 @@ import {
   type ProcessStat,
   programOf,
   proportionalPageBytes,
+  readDemand,
   readMemory,
   readStat,
   readUptimeMs,
   StatFile,
+  type ThreadDemand,
   threadsOf,
   type Units,
 } from "./proc.ts";
@@ -241,6 +243,18 @@ export class CellProcesses implements Disposable {
       if (this.#nicedSessions.has(session) || setSessionNice(pid, nice)) sessions.add(session);
     }
     this.#nicedSessions = sessions;
+  }
+
+  /** Of all threads of those of the last look. */
+  demand(): ReadonlyMap<number, ThreadDemand> {
+    const demands = new Map<number, ThreadDemand>();
+    for (const pid of this.pids) {
+      for (const thread of threadsOf(pid)) {
+        const demand = readDemand(pid, thread);
+        if (demand !== undefined) demands.set(thread, demand);
+      }
+    }
+    return demands;
   }
 
   /** Stops every process. False when there is none yet. */

@@ -143,6 +143,19 @@ export function isThreadAlive(pid: number, thread: number): boolean {
   return pending !== undefined && (BigInt(`0x${pending}`) & killSignalBit) === 0n;
 }
 
+/** What one thread had of the CPU and how long it waited to be given it, since it began. */
+export interface ThreadDemand {
+  readonly ranMs: number;
+  readonly waitedMs: number;
+}
+
+/** `undefined` when it has ended, or where the system does not count that. */
+export function readDemand(pid: number, thread: number): ThreadDemand | undefined {
+  const [ran, waited] = (readProc(`/proc/${pid}/task/${thread}/schedstat`) ?? "").split(" ").map(Number);
+  if (ran === undefined || waited === undefined || Number.isNaN(ran + waited)) return undefined;
+  return { ranMs: ran / 1e6, waitedMs: waited / 1e6 };
+}
+
 export function threadsOf(pid: number): number[] {
   return (namesIn(`/proc/${pid}/task`) ?? []).map(Number);
 }
