@@ -4,7 +4,7 @@
  *
  * The quiet machine is the floor. The hostile plugins are at work for ten minutes in all, and while they are, what the
  * kernel and the warden hold and use is read in `/proc` from outside. Between two turns they are stopped by an
- * operator's order. The client that is measured shares the cores with all of it.
+ * operator's order; each turn begins with a start of all, also of one that Airlock had given up meanwhile. The client that is measured shares the cores with all of it.
  *
  * @module
  */

@@ -5,9 +5,8 @@
  *     POST /start  { url, token, hostile }   each plugin is called again whenever a call of it ends
  *     POST /stop                             → how the calls ended: plugin → code → count
  *
- * What Airlock refuses is asked for again after a pause, and a plugin that it gave up is reset, as an operator who
- * knows no better does: else nobody would be hostile for long. Connections of the plugin `sockets` come to the same
- * port, and are closed by it.
+ * What Airlock refuses is asked for again after a pause. Connections of the plugin `sockets` come to the same port,
+ * and are closed by it.
  *
  * @module
  */
@@ -48,7 +47,7 @@ class Attack {
       const input = plugin.inputs[turn % plugin.inputs.length];
       const { readBytesPerSecond } = plugin;
       const code = await (readBytesPerSecond === undefined
-        ? this.#call(plugin.id, input)
+        ? this.#call(plugin, input)
         : this.#readSlowly(plugin.id, input, readBytesPerSecond)).catch(() =>
           "CUT"
         );
@@ -56,29 +55,25 @@ class Attack {
       const codes = this.tally[plugin.id] ??= {};
       codes[code] = (codes[code] ?? 0) + 1;
       if (refusals.has(code) || code === "CUT") await pause(refusedPauseMs);
-      if (code === "PLUGIN_QUARANTINED") await this.#reset(plugin.id).catch(() => {});
     }
   }
 
-  async #call(id: string, input: unknown): Promise<string> {
-    const response = await this.#post(`/v1/plugins/${id}/actions/run`, input);
-    if (!response.ok) return (await response.json()).code;
-    // Taken as fast as it comes, and not kept.
-    for await (const _ of response.body ?? []);
-    return "OK";
-  }
-
-  async #reset(id: string): Promise<void> {
-    await (await this.#post(`/v1/plugins/${id}/reset`, undefined)).body?.cancel();
-  }
-
-  #post(path: string, input: unknown): Promise<Response> {
-    return fetch(`${this.order.url}${path}`, {
+  async #call({ id, isStream = false }: HostilePlugin, input: unknown): Promise<string> {
+    const response = await fetch(`${this.order.url}/v1/plugins/${id}/actions/run`, {
       method: "POST",
-      headers: { authorization: `Bearer ${this.order.token}`, "content-type": "application/json" },
+      headers: {
+        ...{ authorization: `Bearer ${this.order.token}`, "content-type": "application/json" },
+        accept: isStream ? "text/event-stream" : "application/json",
+      },
       signal: this.#stopped.signal,
-      ...(input === undefined ? {} : { body: JSON.stringify(input) }),
+      body: JSON.stringify(input),
     });
+    if (!response.ok) return (await response.json()).code;
+    // Taken as fast as it comes, and not kept: of a stream that ends with an error, the last piece says which.
+    let last = "";
+    const decoder = new TextDecoder();
+    for await (const piece of response.body ?? []) if (isStream) last = decoder.decode(piece.slice(-512));
+    return /"code":"([A-Z_]+)"/.exec(last)?.[1] ?? "OK";
   }
 
   /** By a socket of its own: `fetch` reads ahead. */

@@ -15,6 +15,8 @@ export interface HostilePlugin {
   readonly clients: number;
   /** Inputs of its calls, in turns. */
   readonly inputs: readonly unknown[];
+  /** Read as fast as it comes. */
+  readonly isStream?: boolean;
   /** A stream, of which so many bytes are read in a second; left out: an answer that is read at once. */
   readonly readBytesPerSecond?: number;
 }
@@ -43,39 +45,6 @@ export const actions = { async run(input: any, ctx: any) {${body}} };
 const nested = `const start = (script: string) =>
   new Worker("data:text/javascript," + encodeURIComponent(script), { type: "module" });`;
 const pause = `const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));`;
-
-/** Takes the socket of its cell over, and writes frames of its own: more than the guest host would let through. */
-const floodCode = run(
-  `
-  const text = (json: unknown) => new TextEncoder().encode(JSON.stringify(json));
-  const frame = (envelope: Uint8Array, bytes: number) => {
-    const one = new Uint8Array(6 + envelope.length + bytes);
-    new DataView(one.buffer).setUint32(0, 2 + envelope.length + bytes);
-    new DataView(one.buffer).setUint16(4, envelope.length);
-    one.set(envelope, 6);
-    return one;
-  };
-  const one = frame(text({ type: "result", id: 1_000_000_000 }), input.bytes);
-  // A write of this size is taken whole or not at all: no word of the cell comes in between.
-  const burst = Math.max(1, Math.floor(32_768 / one.length));
-  const many = new Uint8Array(burst * one.length);
-  for (let at = 0; at < burst; at++) many.set(one, at * one.length);
-  const flood = async (socket: any) => {
-    // Below the 100,000 in a second that it may send.
-    const startedMs = performance.now();
-    for (let sent = burst;; sent += burst) {
-      await new Promise((resolve) => socket.write(many, resolve));
-      const aheadMs = sent / 90 - (performance.now() - startedMs);
-      if (aheadMs > 1) await pause(aheadMs);
-    }
-  };
-  for (let fd = 9; fd < 24; fd++) {
-    try { void flood(new net.Socket({ fd }).on("error", () => {})); } catch { /* no socket */ }
-  }
-  await new Promise(() => {});
-`,
-  `import net from "node:net";\n${pause}`,
-);
 
 const one = { clients: 1, inputs: [{}] };
 
@@ -111,7 +80,22 @@ function greedySources(): Source[] {
         `${nested}\n${pause}`,
       ),
     },
-    { ...one, id: "message-flood", inputs: [{ bytes: 0 }, { bytes: 0 }, { bytes: 30_000 }], code: floodCode },
+    {
+      ...one,
+      id: "message-flood",
+      clients: 2,
+      isStream: true,
+      inputs: [{ chars: 0 }, { chars: 30_000 }],
+      more: { actions: { run: { stream: true } } },
+      code: `export const actions = {
+  // As many messages as its reader takes, and as many as its cell lets through.
+  async *run(input: any, ctx: any) {
+    const text = "x".repeat(input.chars);
+    for (let count = 0;; count++) { ctx.progress((count % 100) / 100, "on"); yield text; }
+  },
+};
+`,
+    },
     {
       ...one,
       id: "workers",
@@ -217,8 +201,8 @@ export function neighboursOn(port: number): {
       ...Object.fromEntries(sources.map((one) => [one.id, filesOf(one)])),
     },
     grants: { sockets: { net: [`127.0.0.1:${port}`] } },
-    hostile: sources.map(({ id, clients, inputs, readBytesPerSecond }) => ({
-      ...{ id, clients, inputs },
+    hostile: sources.map(({ id, clients, inputs, isStream = false, readBytesPerSecond }) => ({
+      ...{ id, clients, inputs, isStream },
       ...(readBytesPerSecond === undefined ? {} : { readBytesPerSecond }),
     })),
   };

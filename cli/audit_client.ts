@@ -19,7 +19,13 @@ export interface PluginAudit {
   readonly items: readonly AuditItem[];
   /** Refused checks that none of them counts. */
   readonly untold: number;
+  /** False: nothing is known of what the plugin asks for now. */
+  readonly isAudited: boolean;
 }
+
+/** Why there is no audit. */
+export const unauditedState =
+  "this Airlock audits nothing, because its machine has no mkfifo or because it is a compiled binary";
 
 const pageItems = 1_000;
 /** A kernel keeps `audit.resourcesMax` of each outcome, which an operator may have raised. */
@@ -46,7 +52,7 @@ export class AuditClient {
       const path = `/v1/plugins/${this.plugin}/audit`;
       const view = await this.#client.get(path, query, auditViewSchema, this.#signal);
       items.push(...view.items);
-      if (view.next === null) return { items, untold: view.untold };
+      if (view.next === null) return { items, untold: view.untold, isAudited: view.isAudited };
       query.set("after", view.next);
     }
     throw this.#client.unexpected("its pages do not end");

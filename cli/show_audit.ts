@@ -4,7 +4,7 @@
  * @module
  */
 import { type AuditItem, type AuditOutcome, auditOutcomes } from "../schemas/audit.ts";
-import { AuditClient, parsePluginId } from "./audit_client.ts";
+import { AuditClient, parsePluginId, unauditedState } from "./audit_client.ts";
 import { parseCommandLine, UsageError } from "./command_line.ts";
 import { accessFlags, readAccess } from "./kernel_access.ts";
 import type { Output } from "./output.ts";
@@ -24,13 +24,14 @@ export async function showAudit(args: readonly string[], { output, token }: Audi
   const id = parsePluginId("audit show", line.words);
   const outcome = parseOutcome(line.value("outcome"));
   const client = new AuditClient({ ...await readAccess(line, token), fetch }, id, output.closed);
-  const { items, untold } = await client.audit(outcome);
+  const { items, untold, isAudited } = await client.audit(outcome);
   if (line.has("json")) {
-    await output.printRaw(JSON.stringify({ items, untold }));
+    await output.printRaw(JSON.stringify({ items, untold, isAudited }));
     return 0;
   }
+  if (!isAudited) await output.print(`Not known what plugin "${id}" asks for: ${unauditedState}`);
   if (items.length === 0) {
-    await output.print(`Plugin "${id}" has asked Deno for nothing${ofOutcome(outcome)}`);
+    if (isAudited) await output.print(`Plugin "${id}" has asked Deno for nothing${ofOutcome(outcome)}`);
   } else await output.print(...formatTable([heading, ...items.map(rowOf)]));
   if (untold > 0) await output.print(`and ${untold} refused checks of resources that are not told apart`);
   return 0;

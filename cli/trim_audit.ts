@@ -3,11 +3,12 @@
  *
  * @module
  */
-import { AuditClient, parsePluginId, type PluginAudit } from "./audit_client.ts";
+import { AuditClient, parsePluginId, type PluginAudit, unauditedState } from "./audit_client.ts";
 import { parseCommandLine } from "./command_line.ts";
 import { accessFlags, readAccess } from "./kernel_access.ts";
 import type { AuditOptions } from "./show_audit.ts";
 import { formatTable } from "./text_table.ts";
+import { UnreadableError } from "./unreadable_error.ts";
 import { type GrantChange, trimGrants, type TrimmedGrants } from "./trim_grants.ts";
 
 const flags = { ...accessFlags, json: "switch" } as const;
@@ -19,6 +20,10 @@ export async function trimAudit(args: readonly string[], { output, token }: Audi
   const client = new AuditClient({ ...await readAccess(line, token), fetch }, id, output.closed);
   const { operator, granted } = await client.grants();
   const audit = await client.audit();
+  // A proposal that rests on nothing would drop everything.
+  if (!audit.isAudited) {
+    throw new UnreadableError(`Cannot propose grants of plugin "${id}": ${unauditedState}`);
+  }
   const trimmed = trimGrants(operator, audit.items, granted);
   if (line.has("json")) {
     for (const warning of warningsOf(audit)) await output.warn(`Plugin "${id}": ${warning}`);

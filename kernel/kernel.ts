@@ -90,9 +90,11 @@ export interface Kernel {
     grants(id: string): GrantsView;
     setGrants(id: string, grants: Config["grants"][string], actor: string): Promise<Written<GrantsView>>;
   };
-  /** What plugins' code asked Deno for, until now. */
+  /** What plugins' code asked Deno for, until now. Of what is not known it rejects with PLUGIN_NOT_FOUND. */
   readonly audit: Pick<Audit, "list">;
   readonly router: Pick<Router, "invoke">;
+  /** For long work on the event loop. */
+  readonly lane: SlowLane;
   readonly jobs: Jobs;
   readonly feed: Pick<Feed, "watch">;
   /** Records a refused request; durable when it resolves. Of many by one actor most are only counted. */
@@ -166,7 +168,7 @@ export async function createKernel(config: Config, deps: KernelDeps): Promise<Ke
     startedAtMs,
     tier: boot.tier,
     status: () => status,
-    ...{ ledger, commitments, tokens, metrics, plugins, router, feed, jobs: jobs.service },
+    ...{ ledger, commitments, tokens, metrics, plugins, router, lane, feed, jobs: jobs.service },
     audit: { list: (id, page) => plugins.audited(id).then(() => audit.list(id, page)) },
     async refuse({ code, target, plugin, actor, request }) {
       metrics.refused(code);
@@ -299,7 +301,8 @@ async function openPlugins(
   });
   const audit = new Audit({
     ...{ table: store.audit, ledger, limits: config.audit, pluginsMax: config.pluginsMax },
-    ...{ timing: systemClock, nowMs, warn: (message) => logger.child("audit").warning(message) },
+    ...{ isAudited: boot.audited, timing: systemClock, nowMs },
+    warn: (message) => logger.child("audit").warning(message),
   });
   const plugins: Plugins<StartedCell> = new Plugins({
     config,

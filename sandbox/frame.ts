@@ -3,8 +3,8 @@
  *
  *     u32 length of the rest | u16 length of the envelope | envelope, JSON | body
  *
- * Integers are big-endian. The length is checked before a byte of the frame is kept, and memory grows
- * with what arrived, never with what was claimed. Pure: no I/O.
+ * Integers are big-endian. The length is checked before a byte of the frame is kept, and memory grows with what
+ * arrived: whatever was claimed, at most eight times as much is taken at any time, and a kilobyte. Pure: no I/O.
  *
  * @module
  */
@@ -26,7 +26,7 @@ const envelopeBytesMax = 65_535;
 const partBytesMin = 1_024;
 /** For a larger frame memory is taken as a whole, when one part of it in so many has come. */
 const largeBytesMin = 1_048_576;
-const partOfLarge = 8;
+const partOfLarge = 7;
 const emptyBody = new Uint8Array(0);
 
 /** Throws {@linkcode FrameError} when the envelope or the frame is above its limit. */
@@ -74,6 +74,12 @@ export class FrameReader {
   /** Bytes held for a frame that is not yet whole. */
   get heldBytes(): number {
     return this.#large?.filled ?? this.#pendingBytes;
+  }
+
+  /** Bytes that are known to come before that frame is whole. */
+  get lackedBytes(): number {
+    if (this.#large !== undefined) return this.#large.bytes.length - this.#large.filled;
+    return this.#pendingBytes === 0 ? 0 : Math.max(0, this.#neededBytes - this.#pendingBytes);
   }
 
   /**

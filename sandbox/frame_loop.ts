@@ -2,9 +2,9 @@
  * The receiving half of a cell's socket: reads frames, and bounds what a cell can make of that.
  *
  * A read that finds something comes back before anything else in the process has its turn, so a cell that
- * writes without end would have the kernel to itself. A small part of the loop's time is each cell's own; what
- * its frames take beyond that they take in the slow lane, and it is read no further while it waits there. A cell
- * above its rate is read no further at all.
+ * writes without end would have the kernel to itself. A small part of the loop's time is each cell's own, and all
+ * those parts together are bounded too, see `own_time.ts`; what its frames take beyond that they take in the slow
+ * lane, and it is read no further while it waits there. A cell above its rate is read no further at all.
  *
  * @module
  */
@@ -21,11 +21,8 @@ export interface FrameLoopOptions {
 }
 
 const readBytes = 65_536;
-/** So many small frames take about a slice. A large frame is taken as it comes. */
+/** So many small frames take about a slice. What a frame that has begun still lacks is taken as it comes. */
 const pieceBytes = 4_096;
-/** Of the loop's time, that each cell has outside of the lane; and as much of it at once. */
-const ownPart = 0.05;
-const ownMsMax = 0.5;
 
 /** Runs until the cell hangs up or is above its rate. Rejects with FrameError, and with what `onFrame` threw. */
 export async function readFrames(
@@ -34,41 +31,23 @@ export async function readFrames(
 ): Promise<"closed" | "flooded"> {
   const frames = new FrameReader(frameBytesMax);
   const rate = new Rate(messagesPerSecond);
-  const own = new OwnTime();
+  const own = lane.own.open();
   const chunk = new Uint8Array(readBytes);
   for (;;) {
     const read = await connection.read(chunk);
     if (read === null) return "closed";
-    for (let at = 0; at < read;) {
-      const leave = own.isSpent() ? await lane.enter() : undefined;
-      const startedMs = performance.now();
-      try {
-        const end = frames.heldBytes > pieceBytes ? read : Math.min(read, at + pieceBytes);
-        const arrived = frames.push(chunk.subarray(at, end));
-        at = end;
-        if (!rate.take(arrived.length)) return "flooded";
-        for (const frame of arrived) onFrame(frame);
-      } finally {
-        leave?.();
-      }
-      if (leave === undefined) own.spend(startedMs);
+    let at = 0;
+    const takePiece = (): "taken" | "flooded" => {
+      const end = Math.min(read, at + Math.max(pieceBytes, frames.lackedBytes));
+      const arrived = frames.push(chunk.subarray(at, end));
+      at = end;
+      if (!rate.take(arrived.length)) return "flooded";
+      for (const frame of arrived) onFrame(frame);
+      return "taken";
+    };
+    while (at < read) {
+      const taken = own.isSpent() ? await lane.run(takePiece) : own.run(takePiece);
+      if (taken === "flooded") return taken;
     }
-  }
-}
-
-/** What a cell may take of the loop's time outside of the lane. */
-class OwnTime {
-  #leftMs = ownMsMax;
-  #atMs = performance.now();
-
-  isSpent(): boolean {
-    const nowMs = performance.now();
-    this.#leftMs = Math.min(ownMsMax, this.#leftMs + (nowMs - this.#atMs) * ownPart);
-    this.#atMs = nowMs;
-    return this.#leftMs <= 0;
-  }
-
-  spend(sinceMs: number): void {
-    this.#leftMs -= performance.now() - sinceMs;
   }
 }

@@ -1,7 +1,7 @@
 import { deepEqual, equal, ok, rejects } from "node:assert/strict";
 import { encodeFrame, FrameError } from "./frame.ts";
 import { readFrames } from "./frame_loop.ts";
-import { SlowLane } from "./slow_lane.ts";
+import { HeldLane } from "./testing_lane.ts";
 
 const frame = encodeFrame({ type: "log", level: "info", message: "x" });
 
@@ -52,13 +52,12 @@ Deno.test("readFrames() ends with what was wrong with a frame, and with what its
   await rejects(readFrames(new Flood(), { ...options, frameBytesMax: 65_536, onFrame }), thrown);
 });
 
-// Two that send without end share the lane; the third, which sends little, does not wait for it.
+// Two that send without end wait for the lane; the third, which sends little, does not.
 Deno.test("readFrames() takes few frames at once, whoever is in the slow lane", async () => {
-  const lane = new SlowLane();
+  const lane = new HeldLane();
   const floods = [new Flood(), new Flood()];
   const options = { frameBytesMax: 65_536, messagesPerSecond: 10_000_000, lane };
   const flooding = floods.map((flood) => readFrames(flood, { ...options, onFrame() {} }));
-  const leave = await lane.enter();
   const modest = new Flood();
   let frames = 0;
   const end = await readFrames({ read: (chunk) => modest.read(chunk.subarray(0, frame.length)) }, {
@@ -66,7 +65,40 @@ Deno.test("readFrames() takes few frames at once, whoever is in the slow lane", 
     onFrame: () => modest.isClosed = ++frames === 3,
   });
   deepEqual([end, frames], ["closed", 3]);
-  leave();
   for (const flood of floods) flood.isClosed = true;
+  lane.release();
   deepEqual(await Promise.all(flooding), ["closed", "closed"]);
+});
+
+Deno.test("readFrames() takes what a large frame lacks as it comes, and of what is behind it no more than a slice", async () => {
+  const large = encodeFrame({ type: "result", id: 1 }, new Uint8Array(100_000));
+  const behind = Math.floor((3 * 65_536 - large.length) / frame.length);
+  const bytes = new Uint8Array(large.length + behind * frame.length);
+  bytes.set(large);
+  for (let index = 0; index < behind; index++) bytes.set(frame, large.length + index * frame.length);
+  let at = 0;
+  const read = (chunk: Uint8Array) => {
+    if (at === bytes.length) return Promise.resolve(null);
+    const piece = bytes.subarray(at, at += chunk.length);
+    at = Math.min(at, bytes.length);
+    chunk.set(piece);
+    return Promise.resolve(piece.length);
+  };
+  // The large frame uses up for good what its cell has of its own, so all pieces after it wait for the lane.
+  let nowMs = 0;
+  const lane = new HeldLane(() => nowMs);
+  const framesIn: number[] = [];
+  const end = readFrames({ read }, {
+    ...{ frameBytesMax: 1_048_576, messagesPerSecond: 10_000_000, lane },
+    onFrame() {
+      if (nowMs === 0) nowMs = 1_000;
+      framesIn[lane.asked] = (framesIn[lane.asked] ?? 0) + 1;
+    },
+  });
+  lane.release();
+  equal(await end, "closed");
+  const slices = framesIn.filter((count) => count > 0);
+  equal(slices.reduce((sum, count) => sum + count, 0), 1 + behind);
+  ok(Math.max(...slices) <= 4_096 / frame.length + 1, `${Math.max(...slices)} frames in one slice`);
+  ok(lane.asked <= behind * frame.length / 4_096 + 2, `${lane.asked} slices`);
 });

@@ -1,10 +1,12 @@
 import { deepEqual, equal, ok, throws } from "node:assert/strict";
+import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { encodeFrame, type Frame, FrameError, FrameReader } from "./frame.ts";
 
 const frameBytesMax = 65_536;
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 const bytesOf = (string: string) => new TextEncoder().encode(string);
+const hashOf = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
 /** A frame's bytes by hand: whatever lengths are claimed, in front of what really follows. */
 function rawFrame(length: number, envelopeLength: number, rest: Uint8Array = new Uint8Array()): Uint8Array {
@@ -155,4 +157,45 @@ Deno.test("encodeFrame() copies the body", () => {
   const frame = encodeFrame({}, body);
   body.fill(0);
   equal(text(new FrameReader(frameBytesMax).push(frame)[0]?.body ?? new Uint8Array()), "before");
+});
+
+Deno.test("FrameReader joins a frame above a megabyte from pieces of any size", () => {
+  const body = new Uint8Array(1_500_000).map((_, index) => index * 31 + (index >> 8));
+  const sent = encodeFrame({ type: "result", id: 7 }, body);
+  const after = encodeFrame({ type: "log" }, bytesOf("after"));
+  const bytes = concatenated([encodeFrame({ type: "log" }, bytesOf("before")), sent, after]);
+  for (const pieceBytes of [1, 3, 1_023, 65_536, 400_000, 1_499_999, bytes.length]) {
+    const reader = new FrameReader(2_000_000);
+    const chunk = new Uint8Array(pieceBytes);
+    const received: Frame[] = [];
+    for (let at = 0; at < bytes.length; at += pieceBytes) {
+      const piece = bytes.subarray(at, at + pieceBytes);
+      chunk.set(piece);
+      const { lackedBytes } = reader;
+      const frames = reader.push(chunk.subarray(0, piece.length));
+      chunk.fill(0xff);
+      if (piece.length < lackedBytes) deepEqual(frames, [], "it lacks no less than it says");
+      received.push(...frames);
+    }
+    deepEqual(received.map(({ envelope }) => envelope), [{ type: "log" }, { type: "result", id: 7 }, {
+      type: "log",
+    }]);
+    equal(hashOf(received[1]?.body ?? new Uint8Array()), hashOf(body));
+    deepEqual(received.map(({ body }) => body.length), [6, body.length, 5]);
+    equal(text(received[2]?.body ?? new Uint8Array()), "after");
+    deepEqual([reader.heldBytes, reader.lackedBytes], [0, 0]);
+  }
+});
+
+Deno.test("FrameReader takes at most eight times the memory of what arrived, whatever a frame claims", () => {
+  const claimedBytes = 64 * 1_048_576;
+  const reader = new FrameReader(claimedBytes);
+  const piece = new Uint8Array(262_144);
+  const beforeBytes = Deno.memoryUsage().external;
+  reader.push(rawFrame(claimedBytes, 2));
+  for (let arrivedBytes = piece.length; arrivedBytes < claimedBytes; arrivedBytes += piece.length) {
+    reader.push(piece);
+    const takenBytes = Deno.memoryUsage().external - beforeBytes;
+    ok(takenBytes <= 8 * arrivedBytes + 65_536, `${takenBytes} bytes for ${arrivedBytes}`);
+  }
 });

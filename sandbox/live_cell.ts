@@ -220,8 +220,8 @@ export class LiveCell implements BeatingCell {
   }
 
   /**
-   * Takes no more calls. Resolves when those under way are answered, or the cell has ended. `code` is for those that
-   * its stop cuts off.
+   * Takes no more calls. Resolves when those under way are answered, or the cell has ended, and no answer is being
+   * checked. `code` is for those that its stop cuts off.
    */
   drain(code: StopCode = "PLUGIN_STOPPED"): Promise<void> {
     this.#isDraining = true;

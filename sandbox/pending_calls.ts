@@ -5,59 +5,26 @@
  * away, or with the cell. While the cell is suspended nothing can be asked of it, so a call whose deadline passes or
  * whose caller goes away ends here and now. The cell still has it, and is stale: it must not be used again.
  *
+ * A call whose large output has come and is being checked is no longer under way: its answer came in time, and
+ * neither its deadlines nor the end of the cell change that. Only its caller can give it up, by leaving.
+ *
  * A caller may have less patience than the plugin has time. Then the call has a soft deadline: its caller is answered,
  * but the call stays here until its action ends or its own deadline ends the cell, which no caller brings forward.
  *
  * @module
  */
-import { type CallJob, type FromCell, type ToCell, tokenOverheadChars } from "../schemas/cell_protocol.ts";
+import { type FromCell, type ToCell, tokenOverheadChars } from "../schemas/cell_protocol.ts";
 import { isJson } from "../schemas/is_json.ts";
-import { isLargeJson } from "./large_json.ts";
-import { SlowLane } from "./slow_lane.ts";
 import { type ProblemCode, ProblemError } from "../schemas/problem.ts";
 import type { ReportedCalls } from "./calls_report.ts";
+import type { CallSink, CellCall, SoftDeadline } from "./cell_call.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { Deadlines } from "./deadlines.ts";
+import { smallJsonBytesMax } from "./large_json.ts";
+import { OutputChecks } from "./output_checks.ts";
+import type { SlowLane } from "./slow_lane.ts";
 
-/** Receives what a call sends before its result. */
-export interface CallSink {
-  /** `json` is the text of exactly one JSON value. Resolves when the reader has taken it. */
-  token(json: string): Promise<void>;
-  progress(progress: { fraction: number; note: string }): void;
-  /** What the action logged, in the plugin's words; what is above the rate of the plugin's log is left out. */
-  log?(level: LogLevel, text: string): void;
-}
-
-export type LogLevel = "debug" | "info" | "warn" | "error";
-
-/** An end to the caller's wait that is none of the cell. */
-export interface SoftDeadline {
-  readonly wallMs: number;
-  /**
-   * The action did not end within the grace: its caller is about to be answered without it. `ended` resolves when
-   * the cell is rid of it, and never rejects.
-   */
-  onLeft(ended: Promise<void>): void;
-}
-
-export interface CellCall {
-  readonly action: string;
-  readonly request: string;
-  /** UTF-8 of exactly one JSON value. */
-  readonly input: Uint8Array;
-  /** At its end the action is told, and the cell ended where that does not help. */
-  readonly wallMs: number;
-  /** Ends the call with a LIMIT_WALL whose `cause` is CANCELLED: it says nothing of the plugin. */
-  readonly soft?: SoftDeadline;
-  readonly signal: AbortSignal;
-  readonly sink?: CallSink;
-  readonly job?: CallJob;
-  /**
-   * From when `signal` aborts: a call that has not ended by then ends its cell, and is CANCELLED. Left out, it may
-   * go on to its deadline, which holds in any case.
-   */
-  readonly cancelGraceMs?: number;
-}
+export type { CallSink, CellCall, LogLevel, SoftDeadline } from "./cell_call.ts";
 
 /** What a cell says of a call. */
 export type CallMessage = Extract<FromCell, { type: "result" | "error" | "token" | "progress" }>;
@@ -80,8 +47,6 @@ interface PendingCall {
   failure: ProblemError | undefined;
   /** Its hard deadline has passed: what its cell will be ended for. */
   overdue: ProblemError | undefined;
-  /** Its output has come, and is being checked. */
-  isAnswered: boolean;
   /** Its caller was answered without its action; resolves when that has ended. */
   left: PromiseWithResolvers<void> | undefined;
   /** Its caller went away, and its deadline is the end of the grace that it has left. */
@@ -97,11 +62,10 @@ interface PendingCall {
 
 /** UTF-8 takes no more for one UTF-16 code unit. */
 const bytesPerChar = 3;
-/** A larger output is checked in the slow lane. */
-const soonBytesMax = 65_536;
 
 export class PendingCalls implements ReportedCalls, Disposable {
   readonly #calls = new Map<number, PendingCall>();
+  readonly #checks: OutputChecks;
   readonly #deadlines: Deadlines;
   readonly #softDeadlines: Deadlines;
   readonly #decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -114,6 +78,7 @@ export class PendingCalls implements ReportedCalls, Disposable {
   constructor(private readonly options: PendingCallsOptions, clock: Clock = systemClock) {
     this.#deadlines = new Deadlines((id) => this.#overdue(id), clock);
     this.#softDeadlines = new Deadlines((id) => this.#softlyOverdue(id), clock);
+    this.#checks = new OutputChecks(options.lane);
   }
 
   get count(): number {
@@ -155,7 +120,6 @@ export class PendingCalls implements ReportedCalls, Disposable {
       failure: undefined,
       overdue: undefined,
       left: undefined,
-      isAnswered: false,
       isCancelled: false,
       isUnread: false,
       windowChars: 0,
@@ -176,13 +140,16 @@ export class PendingCalls implements ReportedCalls, Disposable {
 
   /** Takes what the cell says of a call. Throws where that breaks the protocol. */
   receive(message: CallMessage, body: Uint8Array<ArrayBuffer>): void {
+    if (this.#checks.has(message.id) && (message.type === "result" || message.type === "error")) {
+      throw new Error("it answered twice");
+    }
     const pending = this.#calls.get(message.id);
     // The answer to a call that is over: it crossed its own end on the way.
     if (pending === undefined) return;
     switch (message.type) {
       case "result":
         if (pending.failure !== undefined) return this.#settle(message.id, pending.failure);
-        return this.#result(message.id, body);
+        return this.#result(message.id, pending, body);
       case "error":
         return this.#settle(message.id, this.#answerProblem(pending, message));
       case "token":
@@ -200,9 +167,9 @@ export class PendingCalls implements ReportedCalls, Disposable {
     return pending?.left === undefined ? pending?.call.sink : undefined;
   }
 
-  /** Resolves when none is under way. */
+  /** Resolves when none is under way, and no output is being checked. */
   drained(): Promise<void> {
-    if (this.#calls.size > 0) this.#drained ??= Promise.withResolvers<void>();
+    if (this.#calls.size + this.#checks.count > 0) this.#drained ??= Promise.withResolvers<void>();
     return this.#drained?.promise ?? Promise.resolve();
   }
 
@@ -222,7 +189,7 @@ export class PendingCalls implements ReportedCalls, Disposable {
     }
   }
 
-  /** The cell has ended: so has every call. */
+  /** The cell has ended: so has every call that it had not answered. */
   end(errorOf: (id: number) => ProblemError): void {
     this[Symbol.dispose]();
     for (const [id, { failure }] of [...this.#calls]) {
@@ -306,27 +273,32 @@ export class PendingCalls implements ReportedCalls, Disposable {
     return new ProblemError(code, message, errors === undefined ? {} : { errors });
   }
 
-  #result(id: number, body: Uint8Array<ArrayBuffer>): void {
+  #result(id: number, pending: PendingCall, body: Uint8Array<ArrayBuffer>): void {
     const { outputBytesMax, problem } = this.options;
     if (body.length > outputBytesMax) {
       return this.#settle(id, problem("LIMIT_OUTPUT", `its output has ${body.length} bytes`));
     }
-    if (body.length > soonBytesMax) {
-      const pending = this.#calls.get(id);
-      if (pending?.isAnswered) throw new Error("it answered twice");
-      if (pending !== undefined) pending.isAnswered = true;
-      return void this.#checkLarge(id, body);
-    }
-    this.#settle(id, isJson(body) ? body : problem("OUTPUT_INVALID", "its output is not one JSON value"));
+    if (body.length > smallJsonBytesMax) return void this.#checkLarge(id, pending, body);
+    this.#settle(id, isJson(body) ? body : this.#invalid());
   }
 
-  /** It has come in time, however long it takes to check. */
-  async #checkLarge(id: number, body: Uint8Array<ArrayBuffer>): Promise<void> {
-    const { lane = new SlowLane(), problem } = this.options;
-    this.#deadlines.delete(id);
-    this.#softDeadlines.delete(id);
-    const isValid = await isLargeJson(body, lane);
-    this.#settle(id, isValid ? body : problem("OUTPUT_INVALID", "its output is not one JSON value"));
+  /** Given up when the caller leaves. Never rejects. */
+  async #checkLarge(id: number, pending: PendingCall, body: Uint8Array<ArrayBuffer>): Promise<void> {
+    const { call, answer } = pending;
+    this.#remove(id, pending);
+    try {
+      if (await this.#checks.run(id, body, call.signal)) answer.resolve(body);
+      else answer.reject(this.#invalid());
+    } catch (cause) {
+      const { message } = this.options.problem("INTERNAL", "its output could not be checked");
+      const failed = new ProblemError("INTERNAL", message, { cause });
+      answer.reject(call.signal.aborted ? this.#cancelled(call) : failed);
+    }
+    this.#checkDrained();
+  }
+
+  #invalid(): ProblemError {
+    return this.options.problem("OUTPUT_INVALID", "its output is not one JSON value");
   }
 
   #token(id: number, pending: PendingCall, body: Uint8Array): void {
@@ -376,14 +348,23 @@ export class PendingCalls implements ReportedCalls, Disposable {
   #settle(id: number, answer: Uint8Array<ArrayBuffer> | ProblemError): void {
     const pending = this.#calls.get(id);
     if (pending === undefined) return;
+    this.#remove(id, pending);
+    if (pending.left !== undefined) pending.left.resolve();
+    else if (answer instanceof ProblemError) pending.answer.reject(answer);
+    else pending.answer.resolve(answer);
+    this.#checkDrained();
+  }
+
+  /** It is no longer under way. */
+  #remove(id: number, pending: PendingCall): void {
     this.#calls.delete(id);
     this.#deadlines.delete(id);
     this.#softDeadlines.delete(id);
     forgetCaller(pending);
-    if (pending.left !== undefined) pending.left.resolve();
-    else if (answer instanceof ProblemError) pending.answer.reject(answer);
-    else pending.answer.resolve(answer);
-    if (this.#calls.size === 0) this.#drained?.resolve();
+  }
+
+  #checkDrained(): void {
+    if (this.#calls.size + this.#checks.count === 0) this.#drained?.resolve();
   }
 }
 

@@ -17,12 +17,27 @@ export class Rate {
 
   /** Takes `count`; false, and nothing is taken, when that is more than there may be. */
   take(count: number): boolean {
+    this.#fill();
+    if (this.#left < count) return false;
+    this.#left -= count;
+    return true;
+  }
+
+  /** Whether there is anything. */
+  get isSpent(): boolean {
+    this.#fill();
+    return this.#left <= 0;
+  }
+
+  /** Takes `count` of which it was not known before how many they are: what is too much is owed. */
+  spend(count: number): void {
+    this.#left -= count;
+  }
+
+  #fill(): void {
     const nowMs = this.clock.nowMs();
     const filled = this.#left + (nowMs - this.#filledAtMs) / 1_000 * this.perSecond;
     this.#filledAtMs = nowMs;
     this.#left = Math.min(this.perSecond, filled);
-    if (this.#left < count) return false;
-    this.#left -= count;
-    return true;
   }
 }

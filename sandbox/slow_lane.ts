@@ -10,25 +10,37 @@
  */
 import { createHash, type Hash } from "node:crypto";
 import { setImmediate } from "node:timers";
+import { OwnTimes } from "./own_time.ts";
 
 /** What a slice should take. */
-export const sliceMs = 0.5;
+const sliceMs = 0.5;
 /** Others may take as many times what a slice took, before the next. */
 const restsPerSlice = 3;
-/** A turn of a loop that has nothing else to do takes less. */
-const idleTurnMs = 0.1;
+/**
+ * A loop is idle when so many turns in a row took less than that: one takes a few microseconds where there is nothing
+ * to do, and fifty with one small request.
+ */
+const idleTurns = 4;
+const idleTurnMs = 0.02;
 /** Hashed between two looks at the clock. */
 const hashedBytes = 131_072;
 
 export class SlowLane {
+  /** What cells may do beside the lane. */
+  readonly own: OwnTimes;
   readonly #waiting: (() => void)[] = [];
   #isTaken = false;
 
   /** `nowMs` never goes back. */
-  constructor(private readonly nowMs: () => number = () => performance.now()) {}
+  constructor(private readonly nowMs: () => number = () => performance.now()) {
+    this.own = new OwnTimes(nowMs);
+  }
 
-  /** Resolves when it is the caller's turn; to be paired with a call of what it resolves to, soon after. */
-  async enter(): Promise<() => void> {
+  /**
+   * Runs `slice` when it is its turn. Resolves to what it returns, rejects with what it throws. Nothing in it may be
+   * asynchronous: the turn is over when it returns.
+   */
+  async run<T>(slice: () => T): Promise<T> {
     if (this.#isTaken) {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#waiting.push(resolve);
@@ -36,15 +48,20 @@ export class SlowLane {
     }
     this.#isTaken = true;
     const startedMs = this.nowMs();
-    return () => void this.#rest(this.nowMs() - startedMs);
+    try {
+      return slice();
+    } finally {
+      void this.#rest(this.nowMs() - startedMs);
+    }
   }
 
   async #rest(workedMs: number): Promise<void> {
-    for (let othersMs = 0; othersMs < restsPerSlice * workedMs;) {
+    let shortTurns = 0;
+    for (let othersMs = 0; othersMs < restsPerSlice * workedMs && shortTurns < idleTurns;) {
       const startedMs = this.nowMs();
       await nextTurn();
       const turnMs = this.nowMs() - startedMs;
-      if (turnMs < idleTurnMs) break;
+      shortTurns = turnMs < idleTurnMs ? shortTurns + 1 : 0;
       othersMs += turnMs;
     }
     const next = this.#waiting.shift();
@@ -53,16 +70,25 @@ export class SlowLane {
   }
 }
 
+/** Repeats `step`, which takes far less than a slice, until it says that there is no more. Rejects with what it throws. */
+export async function runInSlices(lane: SlowLane, step: () => "more" | "done"): Promise<void> {
+  const slice = () => {
+    const endMs = performance.now() + sliceMs;
+    for (;;) {
+      if (step() === "done") return "done";
+      if (performance.now() >= endMs) return "more";
+    }
+  };
+  while (await lane.run(slice) === "more");
+}
+
 /** Hashes in slices what would take longer than one. */
 export async function hashInSlices(lane: SlowLane, hash: Hash, bytes: Uint8Array): Promise<Hash> {
-  for (let at = 0; at < bytes.length;) {
-    const leave = await lane.enter();
-    const endMs = performance.now() + sliceMs;
-    do hash.update(bytes.subarray(at, at += hashedBytes)); while (
-      at < bytes.length && performance.now() < endMs
-    );
-    leave();
-  }
+  let at = 0;
+  await runInSlices(lane, () => {
+    hash.update(bytes.subarray(at, at += hashedBytes));
+    return at < bytes.length ? "more" : "done";
+  });
   return hash;
 }
 

@@ -34,12 +34,16 @@ const auditTimeoutMs = 1_000;
 export class WardenLink {
   readonly #cells = new Map<string, CellReports>();
   readonly #checks = new Map<number, PromiseWithResolvers<string | null>>();
-  /** Cells that were asked what they have asked for. */
-  readonly #audits = new Map<string, PromiseWithResolvers<void>>();
+  /** Questions for what cells have asked for. */
+  readonly #audits = new Map<number, { readonly cell: string; readonly answer: () => void }>();
   readonly #deadlines: Deadlines;
   #lastCheck = 0;
+  #lastQuestion = 0;
 
-  constructor(private readonly send: (message: ToWarden) => void, clock: Clock = systemClock) {
+  constructor(
+    private readonly send: (message: ToWarden) => void,
+    private readonly clock: Clock = systemClock,
+  ) {
     this.#deadlines = new Deadlines((check) => this.#giveUp(check), clock);
   }
 
@@ -70,15 +74,14 @@ export class WardenLink {
    */
   async audit(cell: string): Promise<void> {
     if (!this.#cells.has(cell)) return;
-    const pending = this.#audits.get(cell);
-    if (pending !== undefined) return await pending.promise;
-    const answer = Promise.withResolvers<void>();
-    this.#audits.set(cell, answer);
-    const timer = setTimeout(answer.resolve, auditTimeoutMs);
-    this.send({ type: "audit", cell });
-    await answer.promise;
-    clearTimeout(timer);
-    this.#audits.delete(cell);
+    const question = ++this.#lastQuestion;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#audits.set(question, { cell, answer: resolve });
+    const cancelTimer = this.clock.setTimer(resolve, auditTimeoutMs);
+    this.send({ type: "audit", cell, question });
+    await promise;
+    cancelTimer();
+    this.#audits.delete(question);
   }
 
   /** What the cell works on: all its calls are `count`, the oldest of them `ids`. */
@@ -125,12 +128,12 @@ export class WardenLink {
         return reports.onLog(message.text);
       case "audit":
         reports.onAudit(message.checks);
-        if (message.asked) this.#audits.get(message.cell)?.resolve();
+        if (message.asked !== null) this.#audits.get(message.asked)?.answer();
         return;
       case "ended": {
         const { exitCode, signal, killed, detail, calls } = message;
         this.#cells.delete(message.cell);
-        this.#audits.get(message.cell)?.resolve();
+        for (const { cell, answer } of this.#audits.values()) if (cell === message.cell) answer();
         return reports.onEnded({ exitCode, signal, killed, detail, calls });
       }
     }

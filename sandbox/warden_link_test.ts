@@ -48,7 +48,7 @@ Deno.test("WardenLink.check() fails when the warden does not answer, and when to
 
 /** A link with a cell "1", and what that one was told. */
 function createCell() {
-  const { sent, link } = createLink();
+  const { sent, link, clock } = createLink();
   const events: string[] = [];
   const limits = limitsSchema.parse({});
   link.start({ ...description, ...{ cell: "1", token: "f".repeat(64), limits } }, {
@@ -60,26 +60,38 @@ function createCell() {
     onResumed: () => events.push("resumed"),
     onEnded: ({ killed, detail, calls }) => events.push(`ended ${killed} ${detail} ${calls}`),
   });
-  return { sent, link, events };
+  return { sent, link, clock, events };
 }
 
 const cellEnd = { exitCode: 0, signal: null, killed: "LIMIT_CPU" as const, detail: "much", calls: [7] };
 
-Deno.test("WardenLink.audit() resolves when a cell was told all that it asked for", async () => {
+Deno.test("WardenLink.audit() resolves when a cell was told all that it asked for, or has ended", async () => {
   const { sent, link, events } = createCell();
   const check = (resource: string) => ({ permission: "read" as const, resource, count: 1 });
-  const told = Promise.all([link.audit("1"), link.audit("1")]);
-  link.receive({ type: "audit", cell: "1", checks: [check("/a")], asked: false });
-  link.receive({ type: "audit", cell: "1", checks: [check("/b")], asked: true });
-  await told;
+  const first = link.audit("1");
+  const second = link.audit("1").then(() => events.push("second"));
+  link.receive({ type: "audit", cell: "1", checks: [check("/a")], asked: null });
+  link.receive({ type: "audit", cell: "1", checks: [check("/b")], asked: 1 });
+  await first;
   deepEqual(events, ["asked for /a", "asked for /b"]);
-  // One question for both, and another one after its answer.
-  const again = link.audit("1");
-  deepEqual(sent.slice(1), [{ type: "audit", cell: "1" }, { type: "audit", cell: "1" }]);
   link.receive({ type: "ended", cell: "1", ...cellEnd });
-  await again;
+  await second;
+  deepEqual(sent.slice(1), [1, 2].map((question) => ({ type: "audit", cell: "1", question })));
   await link.audit("1");
   equal(sent.length, 3);
+});
+
+Deno.test("WardenLink.audit() waits no longer than it may, and takes a late answer for no other question", async () => {
+  const { link, clock, events } = createCell();
+  const late = link.audit("1");
+  clock.advance(1_000);
+  await late;
+  const next = link.audit("1").then(() => events.push("next"));
+  link.receive({ type: "audit", cell: "1", checks: [], asked: 1 });
+  await Promise.resolve();
+  deepEqual(events, ["asked for "]);
+  link.receive({ type: "audit", cell: "1", checks: [], asked: 2 });
+  await next;
 });
 
 Deno.test("WardenLink tells a cell that it was suspended and resumed, and nothing after its end", () => {

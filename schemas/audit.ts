@@ -49,5 +49,8 @@ export const auditViewSchema = z.strictObject({
   items: z.array(auditItemSchema),
   next: z.string().nullable(),
   untold: z.int().nonnegative().describe("Refused checks of resources that are not told apart."),
+  isAudited: z.boolean().describe(
+    "false where this machine, or a compiled binary, has no audit: then nothing is known.",
+  ),
 });
 export type AuditView = z.infer<typeof auditViewSchema>;

@@ -76,6 +76,10 @@ export const configSchema = z.strictObject({
       1_000,
       "How often the files of a cell that worked are counted; sooner when that is quick.",
     ),
+    diskMbPerSecond: count(
+      8,
+      "A cell may write so much to disks, and at once as much as it may keep; one that writes more stands still.",
+    ),
     grantEntriesMax: count(
       10_000,
       "Files in the folders granted to a plugin in the process tier, where each is looked at for links.",
@@ -130,6 +134,10 @@ export const configSchema = z.strictObject({
     refusalsMax: count(
       100,
       "Refused resources of one plugin in that time with an entry each; checks of the others are counted.",
+    ),
+    keptMs: z.int().min(1).max(31_536_000_000).default(2_592_000_000).describe(
+      "The audit of a plugin that is not installed any more is kept this long after its last check, and of " +
+        "pluginsMax such plugins at the most.",
     ),
   }).prefault({}).describe("The audit of what plugins touch."),
   jobs: z.strictObject({

@@ -55,8 +55,8 @@ export const toWardenSchema = z.discriminatedUnion("type", [
   // Answered by `suspended` and `resumed`, and by `ended` when there is no such cell any more.
   z.strictObject({ type: z.literal("suspend"), cell: cellId }),
   z.strictObject({ type: z.literal("resume"), cell: cellId }),
-  // Answered by `audit`, with what there is.
-  z.strictObject({ type: z.literal("audit"), cell: cellId }),
+  // Answered by an `audit` with the same `question`, with what there is; by nothing where the cell has ended.
+  z.strictObject({ type: z.literal("audit"), cell: cellId, question: z.int().positive() }),
   // What the cell works on now: all its calls are `count`, the oldest of them `ids`. The warden charges the
   // CPU time of the cell to the calls under way, in equal parts.
   z.strictObject({ type: z.literal("calls"), cell: cellId, count: z.int().nonnegative(), ids: callIds }),
@@ -83,12 +83,12 @@ export const fromWardenSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("refused"), cell: cellId, message: z.string() }),
   z.strictObject({ type: z.literal("located"), cell: cellId, pid: z.int().positive().nullable() }),
   z.strictObject({ type: z.literal("log"), cell: cellId, text: z.string() }),
-  // What the cell asked Deno for since the last such message. `asked`: the kernel had asked for it.
+  // What the cell asked Deno for since the last such message. `asked`: the question that it answers.
   z.strictObject({
     type: z.literal("audit"),
     cell: cellId,
     checks: z.array(permissionCheckSchema).max(reportedChecksMax),
-    asked: z.boolean(),
+    asked: z.int().positive().nullable(),
   }),
   z.strictObject({
     type: z.literal("ended"),
@@ -126,5 +126,7 @@ export const kernelBootSchema = z.strictObject({
   tier: isolationSchema,
   tierReason: z.string(),
   pid: z.int().positive(),
+  /** Whether this machine lets the warden audit what cells ask Deno for. */
+  audited: z.boolean(),
 });
 export type KernelBoot = z.infer<typeof kernelBootSchema>;

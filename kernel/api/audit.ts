@@ -32,7 +32,7 @@ export function registerAudit(app: Api, kernel: ApiKernel, reads: ReadSlots): vo
       summary: "Read a plugin's audit",
       description:
         "Needs the role `viewer`. Each resource that the plugin's code asked Deno for, once, in the order of first " +
-        "checks. Of programs that are run Deno tells nothing.",
+        "checks. Of programs that are run Deno tells nothing. That of a removed plugin is kept for `audit.keptMs`.",
       security: [{ bearer: [] }],
       middleware: [requireRole(kernel, "viewer"), holdSlot(reads)] as const,
       request: { params: z.object({ id: z.string() }), query },
@@ -42,16 +42,17 @@ export function registerAudit(app: Api, kernel: ApiKernel, reads: ReadSlots): vo
       },
     }),
     async (c) => {
-      const { id } = kernel.plugins.get(c.req.valid("param").id);
+      const { id } = c.req.valid("param");
       const { after, limit, outcome } = c.req.valid("query");
-      const { rows, untold } = await kernel.audit.list(id, { after, outcome, limit: limit + 1 });
+      const { rows, untold, isAudited } = await kernel.audit.list(id, { after, outcome, limit: limit + 1 });
       const page = rows.slice(0, limit);
       const items = page.map(({ permission, resource, outcome, count, firstAtMs, lastAtMs }) => ({
         ...{ permission, resource, outcome, count },
         firstAt: new Date(firstAtMs).toISOString(),
         lastAt: new Date(lastAtMs).toISOString(),
       }));
-      return c.json({ items, next: rows.length > limit ? String(page.at(-1)?.seq) : null, untold }, 200);
+      const next = rows.length > limit ? String(page.at(-1)?.seq) : null;
+      return c.json({ items, next, untold, isAudited }, 200);
     },
   );
 }

@@ -19,7 +19,7 @@ import type { Tokens } from "../trust/tokens.ts";
 export interface ApiKernel extends
   Pick<
     Kernel,
-    "audit" | "config" | "version" | "startedAtMs" | "status" | "plugins" | "router" | "refuse"
+    "audit" | "config" | "version" | "startedAtMs" | "status" | "plugins" | "router" | "refuse" | "lane"
   > {
   readonly ledger: Pick<
     Ledger,

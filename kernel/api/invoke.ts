@@ -76,7 +76,7 @@ export function registerInvoke(app: Api, kernel: ApiKernel, clock: Clock = syste
     c.set("caller", caller);
     checkRole(caller, "invoker");
     const input = await readBody(raw, kernel.config.http);
-    if (input.length > 0) checkJsonBytes(input);
+    if (input.length > 0) await checkJsonBytes(input, kernel, raw.signal);
     const call: Call = {
       plugin: c.req.param("id"),
       action: c.req.param("action"),

@@ -9,6 +9,7 @@
  * @module
  */
 import type { MiddlewareHandler } from "hono";
+import { isLargeJson, smallJsonBytesMax } from "../../sandbox/large_json.ts";
 import { isJson } from "../../schemas/is_json.ts";
 import { ProblemError } from "../../schemas/problem.ts";
 import type { ApiEnv, ApiKernel } from "./context.ts";
@@ -22,7 +23,6 @@ export interface BodyLimits {
 }
 
 const firstCapacityBytes = 4_096;
-const explainedBytesMax = 65_536;
 
 // A byte order mark is not JSON and must not reach a plugin: it is kept, so that JSON.parse refuses it.
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -47,16 +47,30 @@ export async function readBody(request: Request, limits: BodyLimits): Promise<By
 }
 
 /**
- * Throws MALFORMED_JSON unless `bytes` are UTF-8 text of exactly one JSON value. Costs the same for any value.
+ * Throws MALFORMED_JSON unless `bytes` are UTF-8 text of exactly one JSON value, CANCELLED when `signal` aborts
+ * before that is known. Costs the same for any value, and holds up nobody: a large one has its turns in the lane.
  */
-export function checkJsonBytes(bytes: Bytes): void {
-  if (isJson(bytes)) return;
+export async function checkJsonBytes(
+  bytes: Bytes,
+  { lane }: Pick<ApiKernel, "lane">,
+  signal: AbortSignal,
+): Promise<void> {
+  const isSmall = bytes.length <= smallJsonBytesMax;
+  if (isSmall ? isJson(bytes) : await isLargeBody(bytes, lane, signal)) return;
   // The parser says where the fault is.
-  if (bytes.length <= explainedBytesMax) parseJsonBytes(bytes);
+  if (isSmall) parseJsonBytes(bytes);
   throw new ProblemError(
     "MALFORMED_JSON",
     "Cannot parse the body as JSON: it is not one JSON value in UTF-8",
   );
+}
+
+async function isLargeBody(bytes: Bytes, lane: ApiKernel["lane"], signal: AbortSignal): Promise<boolean> {
+  try {
+    return await isLargeJson(bytes, lane, signal);
+  } catch (error) {
+    throw signal.aborted ? bodyLost(error) : error;
+  }
 }
 
 /** Throws as {@linkcode checkJsonBytes} does. */
@@ -75,7 +89,7 @@ export function parseJsonBytes(bytes: Bytes): unknown {
  * A route that takes no body passes `required: false`: what is sent all the same is checked and dropped.
  */
 export function acceptJsonBody(
-  { config }: Pick<ApiKernel, "config">,
+  { config, lane }: Pick<ApiKernel, "config" | "lane">,
   { required }: { required: boolean },
 ): MiddlewareHandler<ApiEnv> {
   return async (c, next) => {
@@ -84,7 +98,7 @@ export function acceptJsonBody(
     if (required && bytes.length === 0) {
       throw new ProblemError("MALFORMED_JSON", "Cannot parse the body as JSON: it is empty");
     }
-    if (bytes.length > 0) checkJsonBytes(bytes);
+    if (bytes.length > 0) await checkJsonBytes(bytes, { lane }, raw.signal);
     const { method, headers } = raw;
     c.req.raw = new Request(withPlainHost(raw.url), { method, headers, body: bytes });
     await next();

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { ProblemError } from "../../schemas/problem.ts";
-import { parseJsonBytes, readBody } from "./json_body.ts";
+import { HeldLane } from "../../sandbox/testing_lane.ts";
+import { SlowLane } from "../../sandbox/slow_lane.ts";
+import { checkJsonBytes, parseJsonBytes, readBody } from "./json_body.ts";
 import { serveApi } from "./serve.ts";
 import { bearer, createTestingKernel } from "./testing_kernel.ts";
 
@@ -170,4 +172,27 @@ Deno.test("serveApi() takes a body whatever the Host is", async () => {
   }
   await server.shutdown();
   await server.finished;
+});
+
+Deno.test("checkJsonBytes() takes one JSON value of any size, and nothing else", async () => {
+  const { signal } = new AbortController();
+  const check = (text: string) =>
+    codeOf(checkJsonBytes(new TextEncoder().encode(text), { lane: new SlowLane() }, signal));
+  const long = "x".repeat(100_000);
+  assert.deepEqual(await Promise.all([`"x"`, `"${long}"`].map(check)), ["none", "none"]);
+  const bad = [`"x`, `"${long}`, `"${long}",`].map(check);
+  assert.deepEqual(await Promise.all(bad), ["MALFORMED_JSON", "MALFORMED_JSON", "MALFORMED_JSON"]);
+});
+
+Deno.test("checkJsonBytes() has a large body wait for the lane, a small one never, and gives up with its caller", async () => {
+  const lane = new HeldLane();
+  const caller = new AbortController();
+  const bytes = new TextEncoder().encode(`"${"x".repeat(100_000)}"`);
+  await checkJsonBytes(bytes.slice(-1).fill(0x31), { lane }, caller.signal);
+  assert.equal(lane.asked, 0);
+  const checking = codeOf(checkJsonBytes(bytes, { lane }, caller.signal));
+  caller.abort();
+  lane.release();
+  assert.equal(await checking, "CANCELLED");
+  assert.equal(lane.asked, 1);
 });

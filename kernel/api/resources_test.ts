@@ -98,11 +98,13 @@ Deno.test("registerAudit() shows resources page by page, of one outcome where th
     ],
     next: "11",
     untold: 4,
+    isAudited: true,
   });
   const last = await (await get("/v1/plugins/hello/audit?limit=2&after=11", "viewer")).json();
   assert.deepEqual([last.items.length, last.items[0].resource, last.next], [1, null, null]);
   const granted = await (await get("/v1/plugins/hello/audit?outcome=granted", "viewer")).json();
   assert.deepEqual(granted.items.map(({ resource }: { resource: string }) => resource), ["/srv/a"]);
+  assert.equal((await (await get("/v1/plugins/unaudited/audit", "viewer")).json()).isAudited, false);
 });
 
 Deno.test("registerAudit() refuses a query that it does not know, and a plugin that is none", async () => {

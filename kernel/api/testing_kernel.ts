@@ -8,6 +8,7 @@
 import { createHash } from "node:crypto";
 import type { CheckpointView, LedgerEntry, LogLine, PluginView, Role, TokenView } from "../../schemas/api.ts";
 import { type Config, configSchema } from "../../schemas/config.ts";
+import { SlowLane } from "../../sandbox/slow_lane.ts";
 import { ProblemError } from "../../schemas/problem.ts";
 import type { Call, CallResult, GrantsView, Refusal } from "../kernel.ts";
 import type { Jobs } from "../jobs/jobs.ts";
@@ -68,6 +69,7 @@ export function createTestingKernel(options: TestingKernelOptions = {}): Testing
   const kernel: TestingKernel = {
     config,
     version: "0.1.0",
+    lane: new SlowLane(),
     startedAtMs: Date.now(),
     state: { status: "ready", missing: [] },
     status: () => kernel.state.status,
@@ -149,9 +151,12 @@ const auditRows: AuditRow[] = ["/srv/a", "/etc/passwd", null].map((resource, at)
 }));
 
 const testingAudit: ApiKernel["audit"] = {
-  list: (_id, { after = 0, limit, outcome }) => {
+  list: (id, { after = 0, limit, outcome }) => {
+    if (id === "none") {
+      return Promise.reject(new ProblemError("PLUGIN_NOT_FOUND", `Cannot find plugin "${id}"`));
+    }
     const rows = auditRows.filter((row) => row.seq > after && (outcome ?? row.outcome) === row.outcome);
-    return Promise.resolve({ rows: rows.slice(0, limit), untold: 4 });
+    return Promise.resolve({ rows: rows.slice(0, limit), untold: 4, isAudited: id !== "unaudited" });
   },
 };
 

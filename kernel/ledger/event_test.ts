@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { createSalts, type LedgerEventInput, prepareEvent } from "./event.ts";
+import { SlowLane } from "../../sandbox/slow_lane.ts";
+import { createSalts, hashLarge, type LedgerEventInput, prepareEvent } from "./event.ts";
 
 const input = new Uint8Array([1, 2, 3]);
 const event: LedgerEventInput<"call.accepted"> = {
@@ -73,4 +74,26 @@ Deno.test("createSalts() never hands out the same bytes twice", () => {
   assert.equal(new Set(salts.slice(0, 16).flatMap((bytes) => [...bytes])).size, 256);
   // Each is a view of its own: 600 salts took three blocks.
   assert.equal(new Set(salts.map(({ buffer }) => buffer)).size, 3);
+});
+
+Deno.test("hashLarge() makes the commitments that prepareEvent() would make", async () => {
+  const bytes = new Uint8Array(1_000_003).map((_, index) => index * 31);
+  const completed: LedgerEventInput<"call.completed"> = {
+    ...{ type: "call.completed", actor: "token:ci", plugin: "hello@1.2.0" },
+    data: { action: "greet", request: "r1", accepted: 1, durationUs: 1 },
+    commit: { output: bytes },
+  };
+  const { nextSalt } = tools;
+  const hashed = await hashLarge(completed, nextSalt, new SlowLane());
+  const salts = { count: 0 };
+  const counted = { ...tools, nextSalt: () => (salts.count++, nextSalt()) };
+  assert.deepEqual(prepareEvent(completed, counted, hashed), prepareEvent(completed, tools));
+  assert.equal(salts.count, 0, "it was hashed beforehand, with the salt that is handed out");
+  assert.equal(hashed.size, 1);
+  const small = hashLarge(
+    { ...completed, commit: { output: bytes.subarray(0, 65_536) } },
+    nextSalt,
+    new SlowLane(),
+  );
+  assert.equal(small instanceof Promise, false, "what is small waits for nobody");
 });

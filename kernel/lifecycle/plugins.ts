@@ -72,7 +72,8 @@ export class Plugins<Cell extends SupervisedCell> {
     // At once, so that they share the syncs of the ledger and of the store; but not all, for a queue has an end.
     await concurrently(found, installsMax, (scanned) => this.#install(scanned));
     await this.#admission.forgetOthers(found, this.#installed);
-    this.deps.store.audit.prune(this.#installed);
+    const { config: { audit: { keptMs }, pluginsMax }, store, nowMs } = this.deps;
+    store.audit.prune(this.#installed, { sinceMs: nowMs() - keptMs, pluginsMax });
     for (const installed of this.#installed.values()) bringUp(installed);
   }
 
@@ -127,9 +128,13 @@ export class Plugins<Cell extends SupervisedCell> {
       .map(({ atMs, ...line }) => ({ ...line, at: new Date(atMs).toISOString() }));
   }
 
-  /** Resolves when the audit was told of all that the plugin's code asked for until now. */
+  /**
+   * Resolves when the audit was told of all that the plugin's code asked for until now. Rejects with
+   * PLUGIN_NOT_FOUND where it is not installed and no audit of it is kept.
+   */
   async audited(id: string): Promise<void> {
-    await this.#cells.get(this.find(id).id)?.audited();
+    if (!this.deps.store.audit.has(id)) this.find(id);
+    await this.#cells.get(id)?.audited();
   }
 
   grants(id: string): GrantsView {

@@ -283,3 +283,20 @@ Deno.test("Plugins takes the grants of a plugin that cannot be had any more", as
   await life.start();
   deepEqual(grants(life), [["grant.taken", "kernel", { granted }]]);
 });
+
+// It is wanted when the plugin was removed, and a start without its folder is no removal.
+Deno.test("Plugins keeps the audit of a plugin that is not installed any more, for a time", async () => {
+  await using folder = await createFolder();
+  const { audit } = folder.store;
+  const of = (plugin: string) =>
+    ({ plugin, outcome: "refused", permission: "read", resource: "/etc/passwd" }) as const;
+  const times = { count: 1, firstAtMs: 1_000, lastAtMs: 1_000 };
+  for (const [id, atMs] of [["echo", 1_000], ["left", 1_000], ["old", 1_000 - 2_592_000_001]] as const) {
+    audit.add([{ ...of(id), ...times }], new Map(), atMs);
+  }
+  await using life = live(folder.dataDir, folder.store);
+  await life.start();
+  deepEqual(["echo", "left", "old"].map((id) => audit.has(id)), [true, true, false]);
+  await life.plugins.audited("left");
+  await rejects(life.plugins.audited("old"), { code: "PLUGIN_NOT_FOUND" });
+});

@@ -65,7 +65,8 @@ const readsMax = 16;
  */
 export async function scanPluginFolders(folders: readonly string[], deps: RegistryDeps): Promise<ScanResult> {
   const found = (await Promise.all(folders.map(listPluginFolders))).flat();
-  // However many are read, no more of them are in memory than one alone may have.
+  // However many are read, no more bytes of their files are in memory than one alone may have. What lists the files of
+  // each, at most `filesMax` names, is beside that.
   const room = new ReadingRoom(deps.bytesMax);
   const scanned = await concurrently(found.slice(0, deps.pluginsMax), readsMax, async (folder) => {
     using held = new DisposableStack();

@@ -1,7 +1,7 @@
 /**
  * The audit table holds the resources that each plugin's code asked Deno for: granted or refused, how often, since
  * when. How many rows a plugin may have is for `kernel/trust/audit.ts` to say; what it does not tell apart is a
- * count.
+ * count. `audit_plugins` has a row for each plugin that has any, so that a start need not read the rows of all.
  *
  * `is_all` marks a check of everything there is: NULL would be equal to nothing, itself included.
  *
@@ -38,14 +38,24 @@ export interface AuditTable {
   count(key: AuditKey): number;
   /** How many rows the plugin has of that outcome. */
   rows(plugin: string, outcome: AuditOutcome): number;
-  /** Adds to rows, or makes them. In one transaction; durable when it returns. */
-  add(uses: readonly AuditUse[], untold: ReadonlyMap<string, number>): void;
+  /** Adds to rows at `atMs`, or makes them. In one transaction; durable when it returns. */
+  add(uses: readonly AuditUse[], untold: ReadonlyMap<string, number>, atMs: number): void;
   /** Rows of a plugin above `after`, ascending; at most `limit`. */
   list(plugin: string, page: AuditPage): AuditRow[];
   /** Refused checks of the plugin that no row counts. */
   untold(plugin: string): number;
-  /** Drops what is of plugins that `installed` has not, by id. */
-  prune(installed: { has(id: string): boolean }): void;
+  /** Whether anything is kept of the plugin. */
+  has(plugin: string): boolean;
+  /** Drops what is of plugins that are not installed, by their ids, and not to be kept. */
+  prune(installed: { has(id: string): boolean }, kept: KeptAudits): void;
+}
+
+/** Which audits stay of plugins that are not installed. */
+export interface KeptAudits {
+  /** Those written since. */
+  readonly sinceMs: number;
+  /** Of as many plugins, those written last. */
+  readonly pluginsMax: number;
 }
 
 export interface AuditPage {
@@ -65,6 +75,7 @@ const rowSchema = z.object({
   first_at_ms: z.int(),
   last_at_ms: z.int(),
 });
+const pluginSchema = z.object({ plugin: z.string(), atMs: z.int() });
 const countSchema = z.object({ count: z.int() }).optional();
 
 function parseRow(raw: unknown): AuditRow {
@@ -94,26 +105,30 @@ export function createAuditTable(db: DatabaseSync): AuditTable {
     ON CONFLICT (plugin, outcome, permission, is_all, resource) DO UPDATE SET
       count = count + excluded.count, last_at_ms = max(last_at_ms, excluded.last_at_ms)
   `);
-  const upsertUntold = db.prepare(`
-    INSERT INTO audit_untold (plugin, count) VALUES (?, ?)
-    ON CONFLICT (plugin) DO UPDATE SET count = count + excluded.count
+  const upsertPlugin = db.prepare(`
+    INSERT INTO audit_plugins (plugin, untold, written_at_ms) VALUES (?, ?, ?)
+    ON CONFLICT (plugin) DO UPDATE SET untold = untold + excluded.untold,
+      written_at_ms = max(written_at_ms, excluded.written_at_ms)
   `);
   const select = db.prepare("SELECT * FROM audit WHERE plugin = ? AND seq > ? ORDER BY seq LIMIT ?");
   const selectOutcome = db.prepare(
     "SELECT * FROM audit WHERE plugin = ? AND seq > ? AND outcome = ? ORDER BY seq LIMIT ?",
   );
-  const selectUntold = db.prepare("SELECT count FROM audit_untold WHERE plugin = ?");
-  const selectPlugins = db.prepare("SELECT plugin FROM audit UNION SELECT plugin FROM audit_untold");
+  const selectUntold = db.prepare("SELECT untold AS count FROM audit_plugins WHERE plugin = ?");
+  const selectPlugins = db.prepare(
+    "SELECT plugin, written_at_ms AS atMs FROM audit_plugins ORDER BY written_at_ms DESC, plugin",
+  );
   const removeRows = db.prepare("DELETE FROM audit WHERE plugin = ?");
-  const removeUntold = db.prepare("DELETE FROM audit_untold WHERE plugin = ?");
+  const removePlugin = db.prepare("DELETE FROM audit_plugins WHERE plugin = ?");
   const counted = (raw: unknown) => countSchema.parse(raw)?.count ?? 0;
   return {
     count: (key) => counted(selectCount.get(...columnsOf(key))),
     rows: (plugin, outcome) => counted(countRows.get(plugin, outcome)),
-    add(uses, untold) {
+    add(uses, untold, atMs) {
+      const plugins = new Set([...uses.map(({ plugin }) => plugin), ...untold.keys()]);
       transact(() => {
         for (const use of uses) upsert.run(...columnsOf(use), use.count, use.firstAtMs, use.lastAtMs);
-        for (const [plugin, count] of untold) upsertUntold.run(plugin, count);
+        for (const plugin of plugins) upsertPlugin.run(plugin, untold.get(plugin) ?? 0, atMs);
       });
     },
     list(plugin, { after = 0, limit, outcome }) {
@@ -123,13 +138,16 @@ export function createAuditTable(db: DatabaseSync): AuditTable {
       return rows.map(parseRow);
     },
     untold: (plugin) => counted(selectUntold.get(plugin)),
-    prune(installed) {
-      const plugins = z.array(z.object({ plugin: z.string() })).parse(selectPlugins.all());
+    has: (plugin) => selectUntold.get(plugin) !== undefined,
+    prune(installed, { sinceMs, pluginsMax }) {
+      const plugins = z.array(pluginSchema).parse(selectPlugins.all());
+      const gone = plugins.filter(({ plugin }) => !installed.has(plugin));
+      const dropped = gone.filter(({ atMs }, at) => at >= pluginsMax || atMs < sinceMs);
+      if (dropped.length === 0) return;
       transact(() => {
-        for (const { plugin } of plugins) {
-          if (installed.has(plugin)) continue;
+        for (const { plugin } of dropped) {
           removeRows.run(plugin);
-          removeUntold.run(plugin);
+          removePlugin.run(plugin);
         }
       });
     },

@@ -86,6 +86,18 @@ export const storeMigrations: readonly string[] = [
     count  INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  CREATE TABLE audit_plugins (
+    plugin        TEXT    PRIMARY KEY,
+    untold        INTEGER NOT NULL,
+    written_at_ms INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+
+  INSERT INTO audit_plugins SELECT plugin, 0, max(last_at_ms) FROM audit GROUP BY plugin;
+  INSERT INTO audit_plugins SELECT plugin, count, unixepoch() * 1000 FROM audit_untold WHERE true
+    ON CONFLICT (plugin) DO UPDATE SET untold = excluded.untold;
+  DROP TABLE audit_untold;
+  `,
 ];
 
 /** Steps of `DATA/commitments.db`. The row count is kept because counting a million rows reads the file. */

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { TestingClock } from "../../sandbox/testing_clock.ts";
 import type { PermissionCheck } from "../../schemas/audit.ts";
+import type { AuditTable } from "../store/audit_table.ts";
 import { openStore } from "../store/store.ts";
 import { Audit, type AuditDeps } from "./audit.ts";
 import { createJudge } from "./permission_outcome.ts";
@@ -20,6 +21,28 @@ const read = (resource: string | null, count = 1): PermissionCheck => ({
 const many = (count: number, prefix: string, from = 0) =>
   Array.from({ length: count }, (_, at) => read(`${prefix}${from + at}`));
 
+/** Fails for each of the failures once, of one look or of one write. */
+function failingTable(
+  table: AuditTable,
+  { readFailures, tableFailures }: { readFailures: Error[]; tableFailures: Error[] },
+): AuditTable {
+  const failOnce = (failures: Error[]) => {
+    const failure = failures.shift();
+    if (failure !== undefined) throw failure;
+  };
+  return {
+    ...table,
+    count(key) {
+      failOnce(readFailures);
+      return table.count(key);
+    },
+    add(...rows) {
+      failOnce(tableFailures);
+      table.add(...rows);
+    },
+  };
+}
+
 function createFixture({ resourcesMax = 1_000, refusalsMax = 100, windowMs = 60_000 } = {}) {
   const path = Deno.makeTempDirSync();
   const store = openStore({ file: `${path}/airlock.db` });
@@ -27,12 +50,14 @@ function createFixture({ resourcesMax = 1_000, refusalsMax = 100, windowMs = 60_
   const entries: string[] = [];
   const counts: Record<string, number> = {};
   const failures: Error[] = [];
+  const tableFailures: Error[] = [];
+  const readFailures: Error[] = [];
   const warnings: string[] = [];
   const counted = Promise.withResolvers<void>();
   /** What the table held when an entry was asked for. */
   const rowsAtEntry: number[] = [];
   const audit = new Audit({
-    table: store.audit,
+    table: failingTable(store.audit, { readFailures, tableFailures }),
     ledger: {
       append(event: Entry) {
         rowsAtEntry.push(store.audit.list("hello", { limit: 10_000 }).length);
@@ -48,12 +73,25 @@ function createFixture({ resourcesMax = 1_000, refusalsMax = 100, windowMs = 60_
     },
     limits: { resourcesMax, refusalsMax, windowMs },
     pluginsMax: 10,
+    isAudited: true,
     timing,
     nowMs: () => 1_000 + timing.nowMs(),
     warn: (message) => warnings.push(message),
   });
   return {
-    ...{ audit, store, timing, entries, counts, failures, warnings, rowsAtEntry, counted: counted.promise },
+    ...{
+      audit,
+      store,
+      timing,
+      entries,
+      counts,
+      failures,
+      tableFailures,
+      readFailures,
+      warnings,
+      rowsAtEntry,
+    },
+    counted: counted.promise,
     async rows(id = "hello") {
       const { rows } = await audit.list(id, { limit: 10_000 });
       return rows.map(({ outcome, resource, count }) => `${outcome} ${resource} ${count}`);
@@ -213,13 +251,93 @@ Deno.test("Audit.close() writes what was taken, and takes nothing after it", asy
   await fixture[Symbol.asyncDispose]();
 });
 
-Deno.test("Audit.close() says what could not be written", async () => {
-  const fixture = createFixture();
-  fixture.failures.push(new Error("the queue is full"));
-  fixture.audit.take(cell, [read("/srv/a")]);
-  await assert.rejects(() => fixture.audit.close(), /the queue is full/);
-  await fixture[Symbol.asyncDispose]();
-  assert.equal(fixture.entries.length, 1);
+// An orderly stop goes on without it.
+Deno.test("Audit.close() warns of what could not be written", async () => {
+  await using fixture = createFixture({ refusalsMax: 0 });
+  const { audit, tableFailures, failures, warnings } = fixture;
+  tableFailures.push(new Error("the disk is full"));
+  audit.take(cell, [read("/etc/passwd")]);
+  failures.push(new Error("the queue is full"));
+  await audit.close();
+  assert.deepEqual(warnings, [
+    "Cannot write the audit: Error: the disk is full; it is lost",
+    "Cannot write the audit: Error: the queue is full; a count is lost",
+  ]);
+});
+
+// The ledger works and airlock.db does not: each second the same is tried again.
+Deno.test("Audit makes an entry once, and counts a check once, however often its row cannot be written", async () => {
+  await using fixture = createFixture({ resourcesMax: 2, refusalsMax: 2 });
+  const { audit, timing, store, entries, counts, tableFailures, warnings, untold } = fixture;
+  tableFailures.push(...Array.from({ length: 3 }, () => new Error("the disk is full")));
+  for (let second = 0; second < 3; second++) {
+    audit.take(cell, [read("/srv/a"), ...many(4, "/etc/")]);
+    await timing.pass(1_000);
+    await audit.list("other", { limit: 1 });
+  }
+  assert.equal(warnings.length, 3);
+  assert.deepEqual(store.audit.list("hello", { limit: 9 }), []);
+  assert.deepEqual(await fixture.rows(), ["granted /srv/a 3", "refused /etc/0 3", "refused /etc/1 3"]);
+  assert.equal(await untold(), 6);
+  assert.deepEqual(entries, [
+    "hello@1.0.0 used /srv/a",
+    "hello@1.0.0 refused /etc/0 1",
+    "hello@1.0.0 refused /etc/1 1",
+  ]);
+  await audit.close();
+  assert.deepEqual(entries.slice(3), ["hello@1.0.0 counted 10"]);
+  assert.equal((counts["permission.refused"] ?? 0) + (counts["permission.counted"] ?? 0), 12);
+});
+
+Deno.test("Audit tells of the rest of a scope, although what it was told of before goes there", async () => {
+  await using fixture = createFixture({ resourcesMax: 1 });
+  const { audit, timing, entries, tableFailures } = fixture;
+  tableFailures.push(new Error("the disk is full"));
+  audit.take(cell, [read("/srv/a"), read("/srv/b")]);
+  await timing.pass(1_000);
+  assert.deepEqual(await fixture.rows(), ["granted /srv/a 1", "granted /srv/* 1"]);
+  assert.deepEqual(entries, ["hello@1.0.0 used /srv/a", "hello@1.0.0 used /srv/*"]);
+});
+
+Deno.test("Audit loses nothing where the table cannot be read", async () => {
+  await using fixture = createFixture({ resourcesMax: 1 });
+  const { audit, timing, entries, counts, readFailures, warnings, untold } = fixture;
+  readFailures.push(new Error("the disk is broken"));
+  audit.take(cell, [...many(2, "/etc/"), read("/srv/a")]);
+  await timing.pass(1_000);
+  assert.deepEqual([warnings.length, entries.length], [1, 0]);
+  assert.deepEqual(await fixture.rows(), ["refused /etc/0 1", "granted /srv/a 1"]);
+  assert.equal(await untold(), 1);
+  await audit.close();
+  assert.equal((counts["permission.refused"] ?? 0) + (counts["permission.counted"] ?? 0), 2);
+});
+
+Deno.test("Audit tells of each version what that version asked for", async () => {
+  await using fixture = createFixture({ refusalsMax: 1 });
+  const { audit, entries, rows } = fixture;
+  const next = { ...cell, name: "hello@2.0.0" };
+  audit.take(cell, [read("/srv/a"), read("/etc/passwd", 3), read("/etc/shadow")]);
+  audit.take(next, [read("/srv/a"), read("/srv/b"), read("/etc/passwd")]);
+  assert.deepEqual(await rows(), [
+    ...["granted /srv/a 2", "refused /etc/passwd 4", "refused /etc/shadow 1", "granted /srv/b 1"],
+  ]);
+  await audit.close();
+  assert.deepEqual(entries, [
+    ...["hello@1.0.0 used /srv/a", "hello@1.0.0 refused /etc/passwd 3", "hello@2.0.0 used /srv/b"],
+    ...["hello@2.0.0 refused /etc/passwd 1", "hello@1.0.0 counted 1"],
+  ]);
+});
+
+Deno.test("Audit.list() rejects with what is the plugin's own alone", async () => {
+  await using fixture = createFixture();
+  const { audit, failures } = fixture;
+  failures.push(new Error("the queue is full"));
+  audit.take({ ...cell, id: "other", name: "other@1.0.0" }, [read("/srv/a")]);
+  audit.take(cell, [read("/srv/a")]);
+  assert.equal((await audit.list("hello", { limit: 9 })).rows.length, 1);
+  failures.push(new Error("the queue is full"));
+  await assert.rejects(() => audit.list("other", { limit: 9 }), /the queue is full/);
+  assert.equal((await audit.list("other", { limit: 9 })).rows.length, 1);
 });
 
 Deno.test("Audit.list() shows what is taken while it writes", async () => {

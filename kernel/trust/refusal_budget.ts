@@ -41,7 +41,8 @@ interface Spent {
   countedSinceMs: number;
 }
 
-const otherActors = "kernel";
+/** The actor of those who are not told apart. */
+export const otherActors = "kernel";
 const targetBytesMax = 256;
 
 /** What the entry of a refusal commits to: the caller chose its length as well, and its bytes are kept. */

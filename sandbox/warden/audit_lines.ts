@@ -14,6 +14,8 @@ import { auditedPermissions, type PermissionCheck, resourceCharsMax } from "../.
 /** The longest path that a system takes is 4,096 bytes, each of them 6 characters at most: `\u0000`. */
 export const auditLineCharsMax = 128 + 6 * 4_096;
 
+const lineStart = '{"v":1,"datetime":"';
+
 /** A line without its newline, `isCut` if the end of it was passed over. */
 export interface AuditLine {
   readonly text: string;
@@ -26,6 +28,9 @@ export class AuditLines {
   #at = 0;
   /** Of a line that is too long: the rest of it is passed over until it ends. */
   #start: string | undefined;
+  /** The end of what was passed over, and whether another line began in there. */
+  #passed = "";
+  #hidesLine = false;
 
   push(piece: string): void {
     this.#text = this.#text.slice(this.#at) + piece;
@@ -39,20 +44,31 @@ export class AuditLines {
       this.#start = text.slice(0, auditLineCharsMax);
     }
     const start = this.#start;
+    if (start !== undefined) this.#pass(text);
     if (end < 0) {
       if (start !== undefined) [this.#text, this.#at] = ["", 0];
       return undefined;
     }
     this.#at = end + 1;
     this.#start = undefined;
-    return start === undefined ? { text, isCut: false } : { text: start, isCut: true };
+    if (start === undefined) return { text, isCut: false };
+    const hidesLine = this.#hidesLine;
+    [this.#passed, this.#hidesLine] = ["", false];
+    // What is in quotes has no quotes of its own, so Deno begins no line within one: what did is not to be believed.
+    return { text: hidesLine ? "" : start, isCut: true };
+  }
+
+  #pass(text: string): void {
+    const passed = this.#passed + text;
+    this.#hidesLine ||= passed.indexOf(lineStart, 1) > 0;
+    this.#passed = passed.slice(-lineStart.length);
   }
 }
 
 /** One line without its date: equal checks have equal ones. `undefined`: Deno did not write this. */
 export function auditKey(line: string): string | undefined {
   const at = line.indexOf('"permission":"');
-  return line.startsWith('{"v":1,"datetime":"') && at > 0 ? line.slice(at) : undefined;
+  return line.startsWith(lineStart) && at > 0 ? line.slice(at) : undefined;
 }
 
 /** The text of a value may end in a part of an escape. */

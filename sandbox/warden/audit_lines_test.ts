@@ -93,3 +93,20 @@ Deno.test("AuditLines cuts a line that is too long, wherever in an escape, and r
     ),
   );
 });
+
+// Who writes the start of a long line into the pipe would have Deno's next line passed over as the rest of it.
+Deno.test("AuditLines believes no line in which another one begins", () => {
+  for (const size of [1, 7, 19, 20, 16_384]) {
+    const forged = `${lineOf("read", "/ok").slice(0, -2)}${"x".repeat(auditLineCharsMax)}`;
+    const text = `${forged}${lineOf("read", "/etc/shadow")}\n${lineOf("net", "a:1")}\n`;
+    const lines = new AuditLines();
+    const read: ReturnType<typeof parse>[] = [];
+    for (let at = 0; at < text.length; at += size) {
+      lines.push(text.slice(at, at + size));
+      for (let line = lines.next(); line !== undefined; line = lines.next()) {
+        read.push(parse(line.text, line.isCut));
+      }
+    }
+    deepEqual(read, [undefined, { permission: "net", resource: "a:1" }], `pieces of ${size}`);
+  }
+});

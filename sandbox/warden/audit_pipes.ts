@@ -3,16 +3,26 @@
  *
  * Deno takes a path for its audit, not a descriptor; a pipe under that name cannot fill a disk, and holds up who
  * writes more than is read. They lie in the run folder, and go with it. A pipe is used by one cell after the
- * other, never by two at once: what is in it goes with its last reader and writer.
+ * other, never by two at once: it is free when nobody can write to it any more.
  *
  * @module
  */
-import { closeSync, constants, openSync } from "node:fs";
+import { closeSync, constants, openSync, readSync } from "node:fs";
 
 /** `path` for the cell, `descriptor` to read from: it never waits. */
 export interface AuditPipe extends Disposable {
   readonly path: string;
   readonly descriptor: number;
+}
+
+/** Bytes read; 0 when nobody has it open for writing, `undefined` when there is nothing to read. */
+export function readPipe(descriptor: number, bytes: Uint8Array): number | undefined {
+  try {
+    return readSync(descriptor, bytes);
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "EAGAIN") return undefined;
+    throw error;
+  }
 }
 
 /** Made at once: a program has to be started for it. */
@@ -22,12 +32,12 @@ const makeTimeoutMs = 10_000;
 export class AuditPipes {
   readonly #free: string[] = [];
   #making: Promise<void> | undefined;
-  #plural = 0;
+  #made = 0;
 
   /** `mkfifo`: the program. `folder` is made with the first of them. */
   constructor(private readonly mkfifo: string, private readonly folder: string) {}
 
-  /** Rejects where pipes cannot be made. Who disposes of it knows that no process has it open any more. */
+  /** Rejects where pipes cannot be made. */
   async take(): Promise<AuditPipe> {
     for (;;) {
       const path = this.#free.pop();
@@ -41,8 +51,11 @@ export class AuditPipes {
         path,
         descriptor,
         [Symbol.dispose]() {
+          // A process that outlives its cell may still write to it.
+          const isWritten = readPipe(descriptor, new Uint8Array(1)) !== 0;
           closeSync(descriptor);
-          free();
+          if (isWritten) Deno.removeSync(path);
+          else free();
         },
       };
     }
@@ -51,7 +64,7 @@ export class AuditPipes {
   async #make(): Promise<void> {
     try {
       await Deno.mkdir(this.folder, { recursive: true, mode: 0o700 });
-      const paths = Array.from({ length: pipesAtOnce }, () => `${this.folder}/${++this.#plural}`);
+      const paths = Array.from({ length: pipesAtOnce }, () => `${this.folder}/${++this.#made}`);
       const { success, stderr } = await new Deno.Command(this.mkfifo, {
         args: ["-m", "600", ...paths],
         clearEnv: true,

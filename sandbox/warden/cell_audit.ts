@@ -2,26 +2,30 @@
  * The audit of one cell: what its code asked Deno for, read from outside and counted.
  *
  * Deno writes a line for each permission check, whatever its outcome, and the one who makes the check waits until
- * it is written. So what is read slowly slows down who floods it, and costs nobody else: a cell's lines are read
- * at a rate, equal ones are summed, and while there are as many different ones as one report takes, nothing is
- * read. No line is dropped.
+ * it is written. So what is read slowly slows down who floods it, and costs nobody else: lines are read at a rate,
+ * equal ones are summed, and while there are as many different ones as one report takes, or the kernel has not
+ * taken the last one, nothing is read. No line is dropped. A little is each cell's own; what it makes beyond that,
+ * all cells of the machine share ({@linkcode AuditShare}).
  *
  * Left out is what Airlock itself asks for, known by its place: all before the read of the guest host, which comes
  * before any code of the plugin's; the bundle of the validator, once; and each module of the package, once.
  *
- * What it cannot see: `run`, of which Deno writes nothing (2.9.6); and what a granted program does, which Deno does
- * not check. What a plugin can do to it: a socket of Node's takes any descriptor of its process, so code that means harm
- * can write lines, close the pipe, or have writes to it fail while it is full. Lines that Deno would write can only
- * blame or praise the plugin itself; for the rest its cell ends, see {@linkcode CellAudit.read}.
+ * What it cannot see: `run`, of which Deno writes nothing (2.9.6); what a granted program does, which Deno does not
+ * check; and from which folder a relative path was meant, if the process has changed its folder since.
+ *
+ * What a plugin can do to it: a socket of Node's takes any descriptor of its process, so code that means harm can
+ * write lines, close the pipe, or have writes to it fail while it is full. Lines that Deno would write can only
+ * blame or praise the plugin itself; for the rest its cell ends, see {@linkcode CellAudit.read}. A granted program
+ * knows the pipe by its name: it can take lines away, and keep it open.
  *
  * @module
  */
-import { fstatSync, readSync } from "node:fs";
+import { fstatSync } from "node:fs";
 import { isAbsolute, resolve } from "node:path";
 import { type PermissionCheck, reportedChecksMax } from "../../schemas/audit.ts";
 import { Rate } from "../rate.ts";
 import { auditKey, type AuditLine, AuditLines, clipResource, parseAuditKey } from "./audit_lines.ts";
-import type { AuditPipe } from "./audit_pipes.ts";
+import { type AuditPipe, readPipe } from "./audit_pipes.ts";
 import { workingFolderOf, writerState } from "./proc.ts";
 
 export interface CellAuditOptions {
@@ -30,17 +34,29 @@ export interface CellAuditOptions {
   readonly bundleDir: string;
   readonly packageDir: string;
   readonly bytesPerSecond: number;
+  readonly share: AuditShare;
   /** Of the Deno process, as soon as there is one. */
   pid(): number | undefined;
-  report(checks: PermissionCheck[], asked: boolean): void;
+  /** `asked`: the question that it answers. */
+  report(checks: PermissionCheck[], asked: number | null): void;
+  /** Resolves when the kernel has taken what was reported so far, or is gone. */
+  flushed(): Promise<void>;
 }
 
+/** Of all cells of a warden, beside the little that is each cell's own. */
+export class AuditShare {
+  readonly bytes = new Rate(4_194_304);
+  readonly checks = new Rate(4_096);
+}
+
+/** Each cell's own in a second, whatever the others make. */
+const own = { bytes: 16_384, checks: 32 } as const;
 /** Read at once. A pipe holds four of them: pipe(7). */
 const pieceBytes = 16_384;
 /** Since a pipe that full may have had no room for a line. */
 const fullBytes = 3 * pieceBytes;
-/** Between two reports; the longer one after a report that was full. */
-const reportMs = { min: 250, afterFull: 1_000 } as const;
+/** Between two reports that are not full. */
+const reportMs = 250;
 /** Full ones, before the one that is the answer. */
 const answerReportsMax = 4;
 /** After the end of a cell: what is in its pipe. */
@@ -54,6 +70,7 @@ export class CellAudit implements Disposable {
   readonly #lines = new AuditLines();
   readonly #decoder = new TextDecoder();
   readonly #bytes: Rate;
+  readonly #own = { bytes: new Rate(own.bytes), checks: new Rate(own.checks) };
   readonly #checks = new Map<string, PermissionCheck>();
   readonly #ownBundles: Set<string>;
   readonly #modules = new Set<string>();
@@ -61,6 +78,8 @@ export class CellAudit implements Disposable {
   readonly #guest: string;
   #isGuestLoaded = false;
   #hasWriter = false;
+  /** A report is on its way to the kernel. */
+  #isLeaving = false;
   #reportDueMs = 0;
   #fault: string | undefined;
 
@@ -76,57 +95,70 @@ export class CellAudit implements Disposable {
    * hands on its own audit: its cell is to end.
    */
   read(nowMs: number): string | undefined {
-    let bytes = 0;
-    let isClosed = false;
-    while (this.#takeLines() && this.#bytes.take(pieceBytes)) {
-      const read = this.#readPiece();
-      bytes += read ?? 0;
-      isClosed = read === 0 && this.#hasWriter;
-      if (read !== pieceBytes) break;
-    }
-    this.#takeLines();
-    if (this.#checks.size > 0 && nowMs >= this.#reportDueMs) this.#report(false, nowMs);
-    if (isClosed || bytes >= fullBytes || this.#isHeldUp) this.#fault ??= this.#tampering();
+    if (this.#isLeaving) return this.#fault;
+    const isAllRead = this.#readAll();
+    const isDue = this.#isHeldUp || this.#checks.size > 0 && nowMs >= this.#reportDueMs;
+    if (isDue && this.#may("checks")) this.#report(null, nowMs);
+    // A line that found no room may be lost, and so is one that nobody can write any more.
+    if (!isAllRead) this.#fault ??= this.#tampering();
     return this.#fault;
   }
 
   /** Reports at once, if it is nothing at all; of a flood as much as a pipe holds. */
-  answer(nowMs: number): void {
-    this.read(nowMs);
+  answer(question: number, nowMs: number): void {
+    this.#readAll();
     for (let reports = 0; reports < answerReportsMax && this.#isHeldUp; reports++) {
-      this.#report(false, nowMs);
-      this.read(nowMs);
+      this.#report(null, nowMs);
+      this.#readAll();
     }
-    this.#report(true, nowMs);
+    this.#report(question, nowMs);
   }
 
   /** The cell has ended: reports what it left. */
   [Symbol.dispose](): void {
+    using _pipe = this.options.pipe;
     for (let pieces = 0; pieces < lastPiecesMax; pieces++) {
-      while (!this.#takeLines()) this.#report(false, 0);
+      while (!this.#takeLines()) this.#report(null, 0);
       if (!this.#readPiece()) break;
     }
-    while (!this.#takeLines()) this.#report(false, 0);
-    if (this.#checks.size > 0) this.#report(false, 0);
-    this.options.pipe[Symbol.dispose]();
+    while (!this.#takeLines()) this.#report(null, 0);
+    if (this.#checks.size > 0) this.#report(null, 0);
   }
 
-  /** Whether lines are left where they are, for want of room or of time. */
+  /** False where some is left, for want of room or of time, where the pipe was nearly full, and where it was closed. */
+  #readAll(): boolean {
+    let bytes = 0;
+    while (this.#takeLines()) {
+      if (this.#bytes.isSpent || !this.#may("bytes")) return false;
+      const read = this.#readPiece();
+      if (read === undefined) return bytes < fullBytes;
+      bytes += read;
+      this.#bytes.spend(read);
+      this.#spend("bytes", read);
+      if (read === 0) return !this.#hasWriter;
+    }
+    return false;
+  }
+
+  #may(what: "bytes" | "checks"): boolean {
+    return !this.#own[what].isSpent || !this.options.share[what].isSpent;
+  }
+
+  #spend(what: "bytes" | "checks", count: number): void {
+    const from = this.#own[what].isSpent ? this.options.share : this.#own;
+    from[what].spend(count);
+  }
+
+  /** Whether lines are left where they are, for want of room in the next report. */
   get #isHeldUp(): boolean {
     return this.#checks.size >= reportedChecksMax;
   }
 
-  /** Bytes read; 0 when nobody has it open for writing, `undefined` when there is nothing to read. */
   #readPiece(): number | undefined {
-    try {
-      const bytes = readSync(this.options.pipe.descriptor, this.#piece);
-      this.#hasWriter ||= bytes > 0;
-      this.#lines.push(this.#decoder.decode(this.#piece.subarray(0, bytes), { stream: true }));
-      return bytes;
-    } catch (error) {
-      if (error instanceof Error && "code" in error && error.code === "EAGAIN") return undefined;
-      throw error;
-    }
+    const bytes = readPipe(this.options.pipe.descriptor, this.#piece);
+    this.#hasWriter ||= bytes !== undefined && bytes > 0;
+    this.#lines.push(this.#decoder.decode(this.#piece.subarray(0, bytes ?? 0), { stream: true }));
+    return bytes;
   }
 
   /** Counts the lines that were read. False: there are more of them than the next report takes. */
@@ -177,11 +209,14 @@ export class CellAudit implements Disposable {
     return true;
   }
 
-  #report(asked: boolean, nowMs: number): void {
-    this.#reportDueMs = nowMs + (this.#isHeldUp ? reportMs.afterFull : reportMs.min);
+  #report(asked: number | null, nowMs: number): void {
+    this.#reportDueMs = nowMs + reportMs;
     const checks = [...this.#checks.values()];
     this.#checks.clear();
+    this.#spend("checks", checks.length);
     this.options.report(checks, asked);
+    this.#isLeaving = true;
+    void this.options.flushed().finally(() => this.#isLeaving = false);
   }
 
   /** A line is lost where the pipe is closed, or where a write to it does not wait for room. */

@@ -3,9 +3,10 @@
  *
  * @module
  */
-import { deepEqual, equal, match, ok } from "node:assert/strict";
+import { deepEqual, equal, ok, rejects } from "node:assert/strict";
 import { resolve } from "node:path";
 import type { PermissionCheck } from "../../schemas/audit.ts";
+import { AuditPipes } from "./audit_pipes.ts";
 import { TestingCells } from "./testing_cells.ts";
 import { testInEachTier } from "./testing_tiers.ts";
 
@@ -22,24 +23,20 @@ export const actions = {
   same: ({ count }) => {
     for (let at = 0; at < count; at++) tried(() => Deno.statSync("/same"));
   },
-  descriptors: async ({ harm }) => {
-    const sockets = [];
-    for (let fd = 3; fd < 64; fd++) {
-      tried(() => {
-        const socket = new net.Socket({ fd, readable: false, writable: true });
-        socket.on("error", () => {});
-        sockets.push(socket);
-        if (harm === "write") socket.write("{}\\n");
-        if (harm === "close") socket.destroy();
-      });
-    }
-    if (harm === "full") for (let at = 0; at < 100_000; at++) tried(() => Deno.statSync("/flood/" + at));
-    await pause(5_000);
+  harm: async ({ harm, fd }) => {
+    const socket = new net.Socket({ fd, readable: false, writable: true });
+    socket.on("error", () => {});
+    if (harm === "write") socket.write("{}\\n");
+    if (harm === "hide") socket.write('{"v":1,"datetime":"","permission":"read","value":"/ok' + "x".repeat(30_000));
+    if (harm === "close") socket.destroy();
+    await pause(50);
+    for (let at = 0; at < (harm === "full" ? 100_000 : 1); at++) tried(() => Deno.statSync("/same"));
+    await pause(10_000);
   },
 };`;
 const plugin = {
   source,
-  actions: ["touch", "flood", "same", "descriptors"],
+  actions: ["touch", "flood", "same", "harm"],
   limits: { fileDescriptors: 256 },
 };
 
@@ -54,13 +51,18 @@ function toldOf(cells: TestingCells, { cell }: Started): PermissionCheck[] {
 
 /** Asks, and gives all that was told of the cell. */
 function auditOf(cells: TestingCells, started: Started): PermissionCheck[] {
-  const { cell } = started;
-  const isAnswer = (report: { type: string; cell?: string; asked?: boolean }) =>
-    report.type === "audit" && report.cell === cell && report.asked === true;
-  const before = cells.reports.filter(isAnswer).length;
-  cells.cells.audit(cell);
-  equal(cells.reports.filter(isAnswer).length, before + 1);
+  cells.cells.audit(started.cell, 7);
+  const last = cells.reports.at(-1);
+  ok(last?.type === "audit" && last.cell === started.cell && last.asked === 7);
   return toldOf(cells, started);
+}
+
+/** The descriptor of a process's audit. */
+function auditDescriptorOf(pid: number): number {
+  const found = [...Deno.readDirSync(`/proc/${pid}/fd`)].find(({ name }) =>
+    Deno.statSync(`/proc/${pid}/fd/${name}`).isFifo && Number(name) > 2
+  );
+  return Number(found?.name);
 }
 
 const start = (cells: TestingCells, tier: "process" | "sealed") =>
@@ -122,16 +124,41 @@ testInEachTier("CellAudit loses no check of a flood, which waits for it", async 
   equal(new Set(told.map(({ resource }) => resource)).size, 1_501);
 });
 
-for (const harm of ["write", "close", "full"]) {
+for (
+  const [harm, detail] of [
+    ["write", "it wrote into the audit of its permission checks"],
+    ["hide", "it wrote into the audit of its permission checks"],
+    ["close", "it closed the audit of its permission checks"],
+    ["full", "it has lines of the audit of its permission checks lost"],
+  ]
+) {
   testInEachTier(`Cells ends a cell that lays hands on its audit: ${harm}`, async (tier) => {
     await using cells = await TestingCells.create();
     const cell = start(cells, tier);
-    await cell.ready;
-    void cell.call("descriptors", { harm }).catch(() => {});
+    const fd = auditDescriptorOf(await cell.pid());
+    void cell.call("harm", { harm, fd }).catch(() => {});
     const end = await cell.ended;
-    equal(end.killed, null);
-    // Its connection to the kernel is one of its descriptors, too, and its cell ends where it has lost that.
-    if (end.detail !== "") match(end.detail, /its permission checks/);
-    else ok(harm !== "full");
+    deepEqual([end.killed, end.detail], [null, detail]);
   });
 }
+
+Deno.test("AuditPipes lends a pipe to one after the other, and none that somebody still writes to", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "pipes-" });
+  try {
+    const pipes = new AuditPipes("/usr/bin/mkfifo", `${folder}/audit`);
+    const taken = await Promise.all(Array.from({ length: 17 }, () => pipes.take()));
+    equal(new Set(taken.map(({ path }) => path)).size, 17);
+    const [written, free] = taken;
+    ok(written !== undefined && free !== undefined);
+    using writer = Deno.openSync(written.path, { write: true });
+    writer.writeSync(new TextEncoder().encode("of another cell"));
+    for (const pipe of taken) pipe[Symbol.dispose]();
+    const again = await Promise.all(Array.from({ length: 31 }, () => pipes.take()));
+    const paths = new Set(again.map(({ path }) => path));
+    deepEqual([paths.has(written.path), paths.has(free.path), paths.size], [false, true, 31]);
+    for (const pipe of again) pipe[Symbol.dispose]();
+    await rejects(new AuditPipes("/usr/bin/false", `${folder}/none`).take(), /Cannot make pipes/);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});

@@ -14,7 +14,8 @@ import { sealedTemporaryDir } from "./bubblewrap.ts";
 import type { CellProcesses, TemporaryUse } from "./cell_processes.ts";
 import { CellWatch, megabyte, runtimeOwn, type Verdict } from "./cell_watch.ts";
 import type { CellGroup } from "./cgroup.ts";
-import { CpuDemand } from "./cpu_demand.ts";
+import { canLowerNiceness, CpuDemand } from "./cpu_demand.ts";
+import { DiskRate } from "./disk_rate.ts";
 import { type FolderMeasure, measureFolder } from "./folder_use.ts";
 import type { Pace } from "./pace.ts";
 import { addSocketsOf, descriptorsOf, localSockets, readStat, type Units } from "./proc.ts";
@@ -36,9 +37,11 @@ const looksBetweenTurns = 4;
 const partOfTime = 8;
 /** CPU time is told in ticks: what took less than one, such as opening a hundred files, is seen by then. */
 const descriptorsMs = 1_000;
-const auditMs = 200;
+/** Until the pipe of its audit is read again, once it uses no CPU time that is told. */
+const auditMs = { afterUse: 200, idle: 1_000 } as const;
 /** The threads of a cell that used the CPU are looked at as often. */
 const demandMs = 90;
+const diskPauseMsMax = 2_000;
 const folderScanMsMin = 200;
 /** Files that are counted in a millisecond between two scans: the more there are, the less often. */
 const filesPerMs = 5;
@@ -62,13 +65,21 @@ export class CellMonitor implements Disposable {
   #scanDueMs = 0;
   #isScanning = false;
   #isStopped = false;
+  readonly #disk: DiskRate;
+  #isPaused = false;
+  #pauseEndsMs = 0;
   #looksAwake = 0;
   readonly #demand = new CpuDemand();
+  readonly #canLowerNiceness = canLowerNiceness();
   #demandAtMs = 0;
 
   constructor(private readonly options: CellMonitorOptions, nowMs: number) {
     const { config, cores, description } = options;
     this.watch = new CellWatch({ limits: description.limits, cpuWindowMs: config.cpuWindowMs, cores });
+    this.#disk = new DiskRate({
+      bytesPerSecond: config.diskMbPerSecond * megabyte,
+      burstBytes: description.limits.diskMb * megabyte,
+    });
     this.#lookedAtMs = nowMs;
     options.processes.setNice(config.niceness);
   }
@@ -76,6 +87,7 @@ export class CellMonitor implements Disposable {
   /** What it found to be over a limit, if anything. */
   look(nowMs: number): Verdict | undefined {
     const { group, processes } = this.options;
+    if (this.#isPaused && nowMs >= this.#pauseEndsMs) this.#endPause();
     if (nowMs < this.#lookDueMs) return undefined;
     const startedMs = performance.now();
     const isTurn = this.#looks % looksBetweenTurns === 0;
@@ -89,6 +101,7 @@ export class CellMonitor implements Disposable {
     this.#usedSinceTurn ||= isActive;
     this.#usedSinceScan ||= isActive;
     this.#usedSinceAudit ||= isActive;
+    if (isActive) this.#pauseForDisk(nowMs);
     if (isFirst) this.#enterGroup();
     if (this.#isStopped && seen.usedMs > 0) {
       this.#looksAwake++;
@@ -116,6 +129,20 @@ export class CellMonitor implements Disposable {
     const crossed = areDescriptorsDue ? group?.crossed : undefined;
     return verdict ?? this.#judgeTemporaryFiles() ??
       (crossed === undefined ? undefined : this.crossedInGroup(crossed));
+  }
+
+  /** A cell that wrote more than its rate gets no CPU time for a while. Its heart must go on to beat. */
+  #pauseForDisk(nowMs: number): void {
+    const { config, processes } = this.options;
+    const pauseMs = this.#disk.take(processes.writtenBytes(), nowMs);
+    if (pauseMs === 0 || this.#isStopped) return;
+    this.#pauseEndsMs = nowMs + Math.min(pauseMs, diskPauseMsMax, config.heartbeatTimeoutMs / 3);
+    this.#isPaused = processes.stop();
+  }
+
+  #endPause(): void {
+    this.#isPaused = false;
+    if (!this.#isStopped) this.options.processes.resume();
   }
 
   /** Whether there is nothing that the last look left to be done. */
@@ -180,7 +207,8 @@ export class CellMonitor implements Disposable {
 
   #applyNiceness(): void {
     const { config, group, processes } = this.options;
-    const isBehind = this.#demand.isGreedy || this.watch.share === "over-share";
+    const isGreedy = this.#canLowerNiceness && this.#demand.isGreedy;
+    const isBehind = isGreedy || this.watch.share === "over-share";
     const nice = isBehind ? config.nicenessOverShare : config.niceness;
     if (processes.setNice(nice)) group?.setNice(nice);
   }
@@ -202,6 +230,7 @@ export class CellMonitor implements Disposable {
 
   resume(): void {
     this.#isStopped = false;
+    this.#isPaused = false;
     this.#looksAwake = 0;
     this.options.processes.resume();
   }
@@ -209,8 +238,8 @@ export class CellMonitor implements Disposable {
   /** Where it did nothing that is seen, what it asked for is looked at less often. */
   isAuditDue(nowMs: number): boolean {
     if (!this.#usedSinceAudit && nowMs < this.#auditDueMs) return false;
+    this.#auditDueMs = nowMs + (this.#usedSinceAudit ? auditMs.afterUse : auditMs.idle);
     this.#usedSinceAudit = false;
-    this.#auditDueMs = nowMs + auditMs;
     return true;
   }
 

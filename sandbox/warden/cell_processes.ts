@@ -31,6 +31,7 @@ import {
   type ThreadDemand,
   threadsOf,
   type Units,
+  writtenBytesOf,
 } from "./proc.ts";
 
 export interface CellProcessesOptions {
@@ -255,6 +256,11 @@ export class CellProcesses implements Disposable {
       }
     }
     return demands;
+  }
+
+  /** To disks, since it began. */
+  writtenBytes(): number {
+    return this.pids.reduce((bytes, pid) => bytes + writtenBytesOf(pid), 0);
   }
 
   /** Stops every process. False when there is none yet. */

@@ -11,15 +11,15 @@ import { limitsAbove } from "../../schemas/limits.ts";
 import type { CellDescription, FromWarden, WardenKillReason } from "../../schemas/warden_protocol.ts";
 import { workerPermissions } from "../permissions.ts";
 import { type AuditPipe, AuditPipes } from "./audit_pipes.ts";
-import { CellAudit } from "./cell_audit.ts";
+import { AuditShare, CellAudit } from "./cell_audit.ts";
 import { readCellLog } from "./cell_log.ts";
 import { CellMonitor } from "./cell_monitor.ts";
 import { CellProcesses } from "./cell_processes.ts";
 import { memoryBytesMax, temporaryBytesMax, threadsMax, type Verdict } from "./cell_watch.ts";
 import type { CellGroup, CellGroups } from "./cgroup.ts";
+import { endChild, writeAndClose } from "./child_process.ts";
 import { checkDescription, type CheckedDescription, type OwnFolders } from "./check_description.ts";
-import { cellCommand, type HostPrograms } from "./command_line.ts";
-import { endChild } from "./end_child.ts";
+import { cellCommand, type HostPrograms, isAudited } from "./command_line.ts";
 import { findExchanged, type GrantedFiles, grantedFiles } from "./granted_files.ts";
 import { checkGrantedLinks } from "./granted_links.ts";
 import { GrantsCheck } from "./grants_check.ts";
@@ -79,21 +79,24 @@ const wrapperThreads = 4;
 
 export class Cells {
   readonly #running = new Map<string, RunningCell>();
-  /** Cells whose grants are being looked at. */
+  /** Cells whose grants are being looked at, or that wait for a pipe. */
   readonly #starting = new Map<string, AbortController>();
   readonly #tasks = new Set<Promise<void>>();
   readonly #pace = new Pace();
   readonly #grantsCheck: GrantsCheck;
   readonly #auditPipes: AuditPipes | undefined;
+  readonly #auditShare = new AuditShare();
   readonly #units = readUnits();
   readonly #cores = navigator.hardwareConcurrency;
   #sampler: ReturnType<typeof setInterval> | undefined;
   #isClosed = false;
 
   constructor(private readonly options: CellsOptions) {
-    const { host: { mkfifo }, own } = options;
+    const { host, own } = options;
     this.#grantsCheck = new GrantsCheck({ ...options, pace: this.#pace });
-    this.#auditPipes = mkfifo === undefined ? undefined : new AuditPipes(mkfifo, `${own.runFolder}/audit`);
+    this.#auditPipes = isAudited(host)
+      ? new AuditPipes(host.mkfifo ?? "", `${own.runFolder}/audit`)
+      : undefined;
   }
 
   get count(): number {
@@ -214,7 +217,7 @@ export class Cells {
     const monitor = new CellMonitor({ ...monitored, ...machine, config }, performance.now());
     const audit = pipe && new CellAudit({
       ...{ pipe, bundleDir, packageDir, bytesPerSecond: this.options.audit.bytesPerSecond },
-      pid: () => processes.pid,
+      ...{ share: this.#auditShare, pid: () => processes.pid, flushed: () => this.options.flushed() },
       report: (checks, asked) => this.options.report({ type: "audit", cell, checks, asked }),
     });
     return { ...monitored, child, monitor, audit, killed: undefined, wanted: { state: "running" } };
@@ -239,11 +242,11 @@ export class Cells {
     this.options.report({ type: "located", cell, pid });
   }
 
-  /** Tells what the cell has asked Deno for. */
-  audit(cell: string): void {
+  /** Tells what the cell has asked Deno for. One that is ending tells it with its end. */
+  audit(cell: string, question: number): void {
     const running = this.#running.get(cell);
-    if (running?.audit !== undefined) return running.audit.answer(performance.now());
-    this.options.report({ type: "audit", cell, checks: [], asked: true });
+    if (running?.audit !== undefined) return running.audit.answer(question, performance.now());
+    if (running !== undefined) this.options.report({ type: "audit", cell, checks: [], asked: question });
   }
 
   /** What the cell works on, from now on. */
@@ -354,7 +357,11 @@ export class Cells {
     const cause = running.killed ?? monitor.crossedInGroup();
     await running.processes.untilGone();
     monitor[Symbol.dispose]();
-    audit?.[Symbol.dispose]();
+    try {
+      audit?.[Symbol.dispose]();
+    } catch (error) {
+      failed(error);
+    }
     await logs;
     if (temporaryDir !== undefined) await removeFolder(temporaryDir).catch(failed);
     await group?.remove().catch(failed);
@@ -378,16 +385,6 @@ export class Cells {
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-async function writeAndClose(stdin: WritableStream<Uint8Array>, text: string): Promise<void> {
-  const writer = stdin.getWriter();
-  try {
-    await writer.write(new TextEncoder().encode(text));
-    await writer.close();
-  } catch {
-    // The process ended before it read its stdin: its end is reported.
-  }
 }
 
 async function removeFolder(path: string): Promise<void> {

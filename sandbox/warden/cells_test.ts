@@ -5,6 +5,7 @@
  * @module
  */
 import { deepEqual, equal, match, ok } from "node:assert/strict";
+import { statfsSync } from "node:fs";
 import { childrenOf, readStat, readUnits, threadsOf } from "./proc.ts";
 import { TestingCells } from "./testing_cells.ts";
 import { testInEachTier, testSealed, until } from "./testing_tiers.ts";
@@ -26,6 +27,7 @@ export const actions = {
 };`;
 const plugin = { source, actions: ["run", "never", "burn", "heap"] };
 const units = readUnits();
+const tmpfsType = 0x0102_1994;
 
 /** Every process below, whichever thread made it. */
 function descendantsOf(pid: number): number[] {
@@ -236,6 +238,32 @@ Deno.test("Cells does not answer more checks at once than it can remember", asyn
     await cells.reported("checked", (report) => report.check === check);
   }
 });
+
+testInEachTier(
+  "Cells holds up a cell that writes to the disk without end, and lets it live",
+  async (tier) => {
+    await using cells = await TestingCells.create({ diskMbPerSecond: 1 });
+    const write = `
+  const bytes = new Uint8Array(1_048_576).fill(1);
+  export const actions = {
+    run({ ms, path }) {
+      const endsMs = performance.now() + ms;
+      let megabytes = 0;
+      for (; performance.now() < endsMs; megabytes++) Deno.writeFileSync(path, bytes);
+      return megabytes;
+    },
+  };`;
+    // What is written into memory is counted as that.
+    if (statfsSync(cells.root).type === tmpfsType) return;
+    const cell = cells.start({ source: write, tier, limits: { diskMb: 4, cpuPercent: 400 } });
+    const path = `${cell.dataDir}/file`;
+    ok(Number(await cell.call("run", { ms: 1, path })) >= 1);
+    const megabytes = Number(await cell.call("run", { ms: 3_000, path }));
+    // Without it, some hundreds in each second: what it wrote between two looks is made up for by standing still.
+    ok(megabytes < 150, `${megabytes} MB in three seconds`);
+    ok(Number(await cell.call("run", { ms: 1, path })) >= 1);
+  },
+);
 
 Deno.test("Cells starts nothing after it has killed all", async () => {
   await using cells = await TestingCells.create();

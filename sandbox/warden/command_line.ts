@@ -38,6 +38,11 @@ export interface HostPrograms {
   readonly arch: string;
 }
 
+/** Whether what cells ask Deno for is told; a compiled binary does not read the variable that asks for it. */
+export function isAudited({ mkfifo, standalone }: HostPrograms): boolean {
+  return mkfifo !== undefined && !standalone;
+}
+
 export interface Command {
   readonly program: string;
   readonly args: string[];

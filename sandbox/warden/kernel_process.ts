@@ -17,7 +17,7 @@ import {
 import { Cells } from "./cells.ts";
 import type { CellGroups } from "./cgroup.ts";
 import { type HostPrograms, kernelCommand } from "./command_line.ts";
-import { endChild } from "./end_child.ts";
+import { endChild } from "./child_process.ts";
 import { MessageWriter, readMessages } from "./lines.ts";
 
 export interface KernelOptions {
@@ -149,7 +149,7 @@ export class KernelProcess {
       case "resume":
         return this.#cells.resume(message.cell);
       case "audit":
-        return this.#cells.audit(message.cell);
+        return this.#cells.audit(message.cell, message.question);
       case "calls":
         return this.#cells.calls(message.cell, message.count, message.ids);
       case "check":

@@ -206,6 +206,11 @@ function sumOfKilobytes(text: string | undefined, lines: RegExp): number | undef
   return sum;
 }
 
+/** What a process, and the children that it waited for, sent to disks; not what it wrote into memory. */
+export function writtenBytesOf(pid: number): number {
+  return Number(/^write_bytes: (\d+)$/m.exec(readProc(`/proc/${pid}/io`) ?? "")?.[1] ?? 0);
+}
+
 /** How many descriptors a process has open; `undefined` when that cannot be read. */
 export function descriptorsOf(pid: number): number | undefined {
   try {

@@ -13,6 +13,7 @@
  */
 import type { Config } from "../../schemas/config.ts";
 import { openCellGroups } from "./cgroup.ts";
+import { isAudited } from "./command_line.ts";
 import { chooseTier, findHostPrograms, type TierChoice } from "./host_programs.ts";
 import { type KernelEnd, KernelProcess } from "./kernel_process.ts";
 import type { ToWarden } from "../../schemas/warden_protocol.ts";
@@ -74,8 +75,9 @@ class Warden implements AsyncDisposable {
           "start it without, or install bash, which can close it",
       );
     }
-    if (this.#host.mkfifo === undefined) {
-      options.log("What plugins ask Deno for is not audited: mkfifo was not found (Debian: coreutils)");
+    if (!isAudited(this.#host)) {
+      const reason = this.#host.standalone ? "a compiled binary does not tell" : "mkfifo was not found";
+      options.log(`What plugins ask Deno for is not audited: ${reason}`);
     }
     this.#port = options.config.port;
     this.#onSignal = (name) => this.#signalled(name);
@@ -136,6 +138,7 @@ class Warden implements AsyncDisposable {
         docsDir: files.docsDir,
         tier,
         tierReason: reason,
+        audited: isAudited(this.#host),
       },
       runFolder,
       port: this.#port,

@@ -289,7 +289,8 @@ Deno.test("airlock audit shows a table, and says of what a proposal rests on not
   match(shown.stdout, /^granted +env +\d+ +\S+Z +\S+Z +AUDIT_GRANTED$/m);
   match(shown.stdout, /^refused +read +\d+ +\S+Z +\S+Z +\/etc\/\\u001b\[31mred$/m);
   const json = await runAudit(airlock, ["show", "toucher", "--json", "--outcome", "refused"]);
-  deepEqual(JSON.parse(json.stdout).items.map(nameOf), ["read /etc/\u001b[31mred"]);
+  const told = JSON.parse(json.stdout);
+  deepEqual([told.items.map(nameOf), told.isAudited], [["read /etc/\u001b[31mred"], true]);
   const trim = await runAudit(airlock, ["trim", "toucher"]);
   match(trim.stdout, /^drop +read +\S+\/unused +not used$/m);
   match(trim.stdout, /^narrow +read +\S+\/in +to \S+/m);
@@ -306,5 +307,3 @@ Deno.test("airlock audit shows a table, and says of what a proposal rests on not
     equal(found, code, stderr);
   }
 });
-
-// Each read is of another name: they fill what is told apart, and then they are a count.
