@@ -7,7 +7,7 @@
 import type { Isolation, OperatorGrants } from "../../schemas/capabilities.ts";
 import { isSealedAvailable, manifest } from "../support/airlock.ts";
 import { hasProgram } from "../support/processes.ts";
-import { expectedIn, isPackageRow, type Row } from "./row.ts";
+import { type AttackRow, expectedIn, isPackageRow, type Row } from "./row.ts";
 import type { Outside } from "./world.ts";
 
 /** What asks for everything that can be asked for, in words that leave the choice to the operator. */
@@ -51,7 +51,12 @@ const profiles = {
   bare: {},
   /** Requests nothing, and may use little. */
   small: {
-    more: { limits: { memoryMb: 48, diskMb: 8, fileMb: 2, files: 300, fileDescriptors: 96, threads: 48 } },
+    more: {
+      limits: {
+        ...{ memoryMb: 48, diskMb: 8, fileMb: 2, files: 300, fileDescriptors: 96, threads: 48 },
+        messagesPerSecond: 1_000,
+      },
+    },
   },
   /** Requests nothing, and has little time on the CPU. */
   thrifty: { more: { limits: { cpuMs: 300 } } },
@@ -127,13 +132,20 @@ export function attackPackages(
     .flatMap((row) => isPackageRow(row) ? [] : [row]);
   const packages = attackersIn(tier).map((name) => {
     const own = attacks.filter(({ by }) => by === name)
-      .map((row) => [row.name, row.attack.toString()] as const);
+      .flatMap((row) => [[row.name, row.attack.toString()] as const, ...row.worksWithin ? partsOf(row) : []]);
     return [name, packageOf(name, own, profileOf(name).more)] as const;
   });
-  const meanwhile = attacks.flatMap(({ name, neighbour }) =>
-    neighbour === undefined ? [] : [[name, neighbour.toString()] as const]
-  );
+  const meanwhile = attacks.flatMap(partsOf);
   return Object.fromEntries([...packages, [neighbourId, packageOf(neighbourId, meanwhile, {})]]);
+}
+
+/** The name under which the neighbour's part of a row stands in a package. */
+export function neighbourPart(row: string): string {
+  return `${row} (found)`;
+}
+
+function partsOf({ name, neighbour }: AttackRow): (readonly [name: string, text: string])[] {
+  return neighbour === undefined ? [] : [[neighbourPart(name), neighbour.toString()]];
 }
 
 function packageOf(
@@ -145,8 +157,8 @@ function packageOf(
   return {
     "plugin.jsonc": manifest(id, {
       actions: {
-        ...{ attack: { timeoutMs: 12_000 }, endless: { timeoutMs: 300 }, fine: {} },
-        stream: { stream: true, timeoutMs: 12_000 },
+        ...{ attack: { timeoutMs: 12_000 }, endless: { timeoutMs: 300 }, raw: { timeoutMs: 12_000 } },
+        ...{ stream: { stream: true, timeoutMs: 3_000 }, fine: {}, over: {} },
       },
       // Attacks end cells one after the other, and each row begins with a plugin that works.
       restart: { max: 1_000 },

@@ -1,8 +1,9 @@
 /**
- * The document of the escape corpus, `docs/containment.md`: what is attempted, and what comes of it.
+ * The document of the escape corpus, `docs/containment.md`: what is attempted, and what came of it.
  *
- * It shows what a row allows and not which of it was seen, so that two runs give the same document; a run in
- * which anything else was seen gives none (`containment.ts`). Pure.
+ * It shows what was seen in a run, and behind it what else a row allows. Two runs may give two documents, so what
+ * was seen can be read back (`parseSeen`). A run in which anything that is not allowed was seen gives none
+ * (`containment.ts`). Pure.
  *
  * @module
  */
@@ -16,6 +17,7 @@ import {
   outcomesOf,
   type Row,
   rowClasses,
+  type Seen,
 } from "./row.ts";
 
 /** Where the corpus was run. */
@@ -36,13 +38,26 @@ export function parseVersions(document: string): Versions | undefined {
   return { deno, v8, linux };
 }
 
-export function formatContainment(rows: readonly Row[], versions: Versions): string {
+/** What a row came to in a tier. */
+export type SeenIn = (row: Row, tier: Isolation) => Seen;
+
+/** The outcome that `document` shows of `row`; undefined if it shows none. */
+export function parseSeen(document: string, row: Row, tier: Isolation): string | undefined {
+  const section = document.split(`\n${classHeading(row.class)}\n`)[1]?.split("\n## ")[0];
+  const start = line(...lineOf(row)).slice(0, -2);
+  const found = section?.split("\n").find((text) => text.startsWith(`${start} | `));
+  const cell = found?.slice(start.length).split(/ \| | \|$/)[isolationTiers.indexOf(tier) + 1];
+  return cell === undefined ? undefined : /`([^`]*)`/.exec(cell)?.[1]?.replaceAll("\\|", "|");
+}
+
+/** `seenIn` is asked of every tier of which a row says something. */
+export function formatContainment(rows: readonly Row[], seenIn: SeenIn, versions: Versions): string {
   const parts = [
     introduction(versions),
     counts(rows),
-    notHeld(rows),
+    notHeld(rows, seenIn),
     advisoryTable(rows),
-    ...rowClasses.map((name) => classTable(name, rows.filter((row) => row.class === name))),
+    ...rowClasses.map((name) => classTable(name, rows.filter((row) => row.class === name), seenIn)),
   ];
   return `${parts.join("\n\n")}\n`;
 }
@@ -50,14 +65,15 @@ export function formatContainment(rows: readonly Row[], versions: Versions): str
 function introduction(versions: Versions): string {
   return `# Containment
 
-What a hostile plugin tries against Airlock, and what comes of it. This file is written by a program, after a
-run of every attack below in which each came to exactly what is said here; a run in which one did not writes
-nothing and fails. To see it for yourself, on Linux with bubblewrap and perl:
+What a hostile plugin tries against Airlock, and what came of it. This file is written by a program that ran
+every attack below, and says what each came to in that run. A run in which one came to anything that its row does
+not allow writes nothing and fails. To see it for yourself, on Linux with bubblewrap and perl:
 
     deno task containment
 
-It takes some minutes. Afterwards \`git diff docs/containment.md\` is empty but for the versions. The attacks
-are in \`tests/escape/rows/\`, one function each, to be read; \`deno task test tests/escape\` runs them too.
+It takes a minute or two. Afterwards \`git diff docs/containment.md\` shows the versions, and where another of the
+allowed outcomes was seen. The attacks are in \`tests/escape/rows/\`, one function each, to be read;
+\`deno task test tests/escape\` runs them too, and fails where this file is of another table or another Deno.
 
 This document is of a run with:
 
@@ -68,16 +84,19 @@ This document is of a run with:
 **How an escape is judged.** From outside, and never by the plugin's word. Before and after each attack the
 test looks at a world around Airlock: files outside the grants, another plugin's private folder, the store of
 packages, Airlock's token and socket (sizes, modes, owners, and the times of any change); settings of the
-machine; places where nothing may be planted; listeners and pipes that nobody granted, which count who comes;
-and whether warden, kernel and the other plugin are the same processes as before, and answer. Secrets lie in a file, in Airlock's environment, behind a
-listener and with the other plugin; a secret in the attacker's answer is an escape whatever else it says. For
-side channels the other plugin looks, while the attack is under way, for what the attacker leaves.
+machine; places where nothing may be planted; listeners and pipes that nobody granted, which count who comes, and
+datagrams too; and whether warden, kernel and the other plugin are the same processes as before, and answer.
+Secrets lie in a file, in Airlock's environment, behind a listener and with the other plugin; a secret in the
+attacker's answer is an escape whatever else it says. For side channels the other plugin looks, from before the
+attack begins until after it ends, for what the attacker leaves; where a channel works within one plugin, the
+same two run there first, and must find it.
 
 **The outcome** of an attack is what its caller gets, in words: \`gives …\` is a value that the attack
 returned, \`throws …\` an error that it met, \`answers …\` an output that it forged for its own call, and
-\`fails …\` an error of Airlock's in place of an answer, for example because the cell was killed. Where several
-stand, each is as good: which one it is hangs on timing, and none of them is an escape. \`gives "refused"\`
-stands for a list of attempts of which every one was refused.
+\`fails …\` an error of Airlock's in place of an answer, for example because the cell was killed. The first is
+what was seen. Where others stand behind it as also allowed, each is as good: which one it is hangs on timing or
+on the machine, and none of them is an escape. \`gives "refused"\` stands for a list of attempts of which every
+one was refused.
 
 **The two tiers.** \`process\` works anywhere: each plugin is a Worker with Deno's permissions in a process of
 its own, under limits that are watched from outside. \`sealed\` (Linux) is that inside namespaces of its own
@@ -106,14 +125,15 @@ function counts(rows: readonly Row[]): string {
   return ["## How many\n", head("class", ...isolationTiers), ...lines, counted("all", rows)].join("\n");
 }
 
-function notHeld(rows: readonly Row[]): string {
+function notHeld(rows: readonly Row[], seenIn: SeenIn): string {
   const lines = rows.flatMap((row) =>
     isolationTiers.flatMap((tier) => {
       const expected = expectedIn(row, tier);
       if (expected === undefined || !isNotHeld(expected)) return [];
-      const seen = expected.breaches.length === 0 ? "nothing" : expected.breaches.join(", ");
+      const seen = seenIn(row, tier);
       const [name, because] = [text(row.name), text(expected.because)];
-      return [line(name, row.class, tier, words(expected.outcome), seen, because)];
+      const outside = seen.breaches.length === 0 ? "nothing" : seen.breaches.join(", ");
+      return [line(name, row.class, tier, words(expected, seen), outside, because)];
     })
   );
   return `## What is not held
@@ -121,7 +141,7 @@ function notHeld(rows: readonly Row[]): string {
 Attacks that succeed, in part at least. "Seen from outside" says whether anything beyond the plugin's own
 cell was reached: where it is "nothing", the attack got more than it should have, and yet nothing of others.
 
-${head("attack", "class", "tier", "what comes of it", "seen from outside", "because")}
+${head("attack", "class", "tier", "what came of it", "seen from outside", "because")}
 ${lines.join("\n")}`;
 }
 
@@ -139,22 +159,33 @@ ${head("advisory", "what was wrong", "tried by", "what that leaves out")}
 ${lines.join("\n")}`;
 }
 
-function classTable(name: string, rows: readonly Row[]): string {
-  const lines = rows.map((row) => {
-    const by = isPackageRow(row) ? "a package" : row.by;
-    return line(text(row.name), by, ...isolationTiers.map((tier) => outcomeIn(row, tier)));
-  });
-  return [`## Class: ${name}\n`, head("attack", "by", ...isolationTiers), ...lines].join("\n");
+function classTable(name: string, rows: readonly Row[], seenIn: SeenIn): string {
+  const lines = rows.map((row) =>
+    line(...lineOf(row), ...isolationTiers.map((tier) => outcomeIn(row, tier, seenIn)))
+  );
+  return [`${classHeading(name)}\n`, head("attack", "by", ...isolationTiers), ...lines].join("\n");
 }
 
-function outcomeIn(row: Row, tier: Isolation): string {
+function classHeading(name: string): string {
+  return `## Class: ${name}`;
+}
+
+/** What a line begins with. */
+function lineOf(row: Row): string[] {
+  return [text(row.name), isPackageRow(row) ? "a package" : row.by];
+}
+
+function outcomeIn(row: Row, tier: Isolation, seenIn: SeenIn): string {
   const expected = expectedIn(row, tier);
   if (expected === undefined) return "";
-  return isNotHeld(expected) ? `**not held**: ${words(expected)}` : words(expected);
+  const came = words(expected, seenIn(row, tier));
+  return isNotHeld(expected) ? `**not held**: ${came}` : came;
 }
 
-function words(expected: Expected): string {
-  return outcomesOf(expected).map((outcome) => `\`${outcome.replaceAll("|", "\\|")}\``).join(" or ");
+function words(expected: Expected, seen: Seen): string {
+  const code = (outcome: string) => `\`${outcome.replaceAll("|", "\\|")}\``;
+  const others = outcomesOf(expected).filter((outcome) => outcome !== seen.outcome);
+  return code(seen.outcome) + (others.length === 0 ? "" : `, also allowed: ${others.map(code).join(" or ")}`);
 }
 
 /** As it is, in Markdown. */

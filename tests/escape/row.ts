@@ -61,6 +61,12 @@ export type Expected = Outcome | NotHeld;
 /** A tier that is left out is one in which the row says nothing. */
 export type ByTier = { readonly [tier in Isolation]?: Expected };
 
+/** What was seen when a row was run. */
+export interface Seen {
+  readonly outcome: string;
+  readonly breaches: readonly Breach[];
+}
+
 /** Runs inside a plugin. */
 export type Attack = (aim: Aim, tools: Tools) => unknown;
 
@@ -81,6 +87,13 @@ export interface AttackRow extends Common {
   readonly attack: Attack;
   /** Runs in the neighbour meanwhile; what it gives is searched for the attacker's mark. */
   readonly neighbour?: Attack;
+  /**
+   * First the neighbour's part runs in the attacker's own plugin, where the mark must be found: that it is not
+   * found next door then says something.
+   */
+  readonly worksWithin?: true;
+  /** The attack is told the number of the descriptor that is its cell's control socket. */
+  readonly needsControlSocket?: true;
   /** What the operator grants the attacker before the attack, and takes back after it. */
   grants?(aim: Aim): OperatorGrants;
   /** What somebody outside does before the attack; gives what undoes it. */

@@ -7,7 +7,7 @@
 import { equal, match } from "node:assert/strict";
 import type { Isolation } from "../../schemas/capabilities.ts";
 import { until } from "../support/airlock.ts";
-import { neighbourId } from "./attackers.ts";
+import { neighbourId, neighbourPart } from "./attackers.ts";
 import {
   type AttackRow,
   expectedIn,
@@ -16,9 +16,12 @@ import {
   outcomesOf,
   type Row,
   type RowClass,
+  type Seen,
 } from "./row.ts";
-import { breachesOf, makeWorld, type View, viewOf, type World } from "./world.ts";
+import { breachesOf, controlSocketOf, makeWorld, type View, viewOf, type World } from "./world.ts";
 
+/** An error is told in less. */
+const lastEventCharsMax = 10_000;
 /** From the first byte of the request; any attack ends before, one way or the other. */
 const answerTimeoutMs = 20_000;
 
@@ -40,6 +43,8 @@ const lanes: readonly Lane[] = [
 /** What came of one row. */
 export interface RowRun {
   readonly row: Row;
+  /** Undefined where the row failed. */
+  readonly seen?: Seen;
   /** Why it is not what the row says; undefined if it is. */
   readonly failure?: Error;
 }
@@ -60,8 +65,9 @@ async function runLane(tier: Isolation, rows: readonly Row[], startTimeoutMs: nu
   let view: View | undefined;
   for (const row of rows) {
     try {
-      view = await checkRow(world, row, view);
-      runs.push({ row });
+      const checked = await checkRow(world, row, view);
+      view = checked.view;
+      runs.push({ row, seen: checked.seen });
     } catch (failure) {
       view = undefined;
       runs.push({ row, failure: failure instanceof Error ? failure : new Error(String(failure)) });
@@ -86,18 +92,29 @@ interface Answered {
   readonly text: string;
 }
 
-async function checkRow(world: World, row: Row, seen: View | undefined): Promise<View | undefined> {
+interface Checked {
+  readonly seen: Seen;
+  /** What the next row finds; undefined where it has to look for itself. */
+  readonly view: View | undefined;
+}
+
+async function checkRow(world: World, row: Row, last: View | undefined): Promise<Checked> {
   const expected = expectedIn(row, world.tier);
   if (expected === undefined) throw new TypeError(`"${row.name}" says nothing of ${world.tier}`);
   await using stack = new AsyncDisposableStack();
   const prepare = isPackageRow(row) ? undefined : row.prepare;
   if (prepare !== undefined) stack.defer(await prepare(world));
-  const before = prepare === undefined && seen !== undefined ? seen : await viewOf(world);
-  const neighbour = !isPackageRow(row) && row.neighbour !== undefined
-    ? invoke(world, neighbourId, "attack", { name: row.name, aim: { ...world.aim, mark: "" } })
-    : undefined;
-  const attacked = isPackageRow(row) ? await callPackage(world, row) : await attack(world, row);
-  const answers = { attacker: attacked.text, neighbour: (await neighbour)?.text ?? "" };
+  const before = prepare === undefined && last !== undefined ? last : await viewOf(world);
+  if (!isPackageRow(row) && row.worksWithin) {
+    const { neighbour } = await attackBeside(world, row, row.by);
+    if (!neighbour.includes(world.aim.mark)) {
+      throw new Error(`within one plugin it is not found: ${neighbour}`);
+    }
+  }
+  const { attacked, neighbour } = isPackageRow(row)
+    ? { attacked: await callPackage(world, row), neighbour: "" }
+    : await attackBeside(world, row, neighbourId);
+  const answers = { attacker: attacked.text, neighbour };
   const after = await viewOf(world);
   const breaches = breachesOf(world, before, after, answers);
 
@@ -112,11 +129,30 @@ async function checkRow(world: World, row: Row, seen: View | undefined): Promise
   if (!isPackageRow(row) && row.spoils) await restart(world, row.by);
   if (attacked.outcome.startsWith("fails ")) await recover(world, row);
   // What was prepared is undone now, and an attack that succeeded changed what is there.
-  return prepare === undefined && breaches.size === 0 ? after : undefined;
+  const view = prepare === undefined && breaches.size === 0 ? after : undefined;
+  return { seen: { outcome, breaches: [...breaches.keys()].sort() }, view };
+}
+
+/** The attack, and meanwhile the neighbour's part, if it has one, in `plugin`: until it is told that the attack is over. */
+async function attackBeside(
+  world: World,
+  row: AttackRow,
+  plugin: string,
+): Promise<{ attacked: Answered; neighbour: string }> {
+  if (row.neighbour === undefined) return { attacked: await attack(world, row), neighbour: "" };
+  const input = { name: neighbourPart(row.name), aim: { ...world.aim, mark: "" } };
+  const neighbour = invoke(world, plugin, "attack", input);
+  const attacked = await attack(world, row);
+  await invoke(world, plugin, "over", {});
+  return { attacked, neighbour: (await neighbour).text };
 }
 
 async function attack(world: World, row: AttackRow): Promise<Answered> {
-  const { airlock, aim } = world;
+  const { airlock } = world;
+  if (row.needsControlSocket) await restart(world, row.by);
+  const aim = row.needsControlSocket
+    ? { ...world.aim, controlSocket: await controlSocketOf(world, row.by) }
+    : world.aim;
   if (row.grants === undefined) {
     const action = row.action ?? (row.endless ? "endless" : "attack");
     return await invoke(world, row.by, action, { name: row.name, aim });
@@ -138,13 +174,25 @@ async function callPackage(world: World, row: Row): Promise<Answered> {
 
 async function invoke(world: World, plugin: string, action: string, input: unknown): Promise<Answered> {
   const { url, token } = world.airlock;
+  // A stream is asked for as one, so that its tokens come through the kernel.
+  const accept = action === "stream" ? "text/event-stream" : "application/json";
   const response = await fetch(`${url}/v1/plugins/${plugin}/actions/${action}`, {
     method: "POST",
-    headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+    headers: { authorization: `Bearer ${token}`, "content-type": "application/json", accept },
     body: JSON.stringify(input),
     signal: AbortSignal.timeout(answerTimeoutMs),
   });
-  return answered(response.status, await response.text());
+  const text = await response.text();
+  const isStream = response.headers.get("content-type")?.startsWith("text/event-stream") ?? false;
+  return isStream ? streamed(text) : answered(response.status, text);
+}
+
+/** What its last event tells. */
+function streamed(text: string): Answered {
+  const [, event, data = ""] =
+    /\nevent: ([A-Z]+)\ndata: ([^\n]*)\n\n$/.exec(text.slice(-lastEventCharsMax)) ?? [];
+  if (event !== "ERROR") return { outcome: `answers ${event}`, text };
+  return { outcome: `fails ${JSON.parse(data).code}`, text };
 }
 
 /** In words. What is not the attacker's own report of an attempt, a forged output, is shown as it is. */

@@ -6,6 +6,7 @@
 import type { Row } from "./row.ts";
 import { addressRows } from "./rows/addresses.ts";
 import { channelRows } from "./rows/channels.ts";
+import { datagramRows } from "./rows/datagrams.ts";
 import { descriptorRows } from "./rows/descriptors.ts";
 import { envRows } from "./rows/env.ts";
 import { exhaustionRows } from "./rows/exhaustion.ts";
@@ -26,6 +27,7 @@ import { workerRows } from "./rows/workers.ts";
 
 export const rows: readonly Row[] = [
   ...[importRows, pathRows, fileTrickRows, procRows, nodeRows, nodeServiceRows, addressRows, numericHostRows],
+  datagramRows,
   ...[envRows, runRows, descriptorRows, signalRows, workerRows, channelRows, exhaustionRows, floodRows],
   ...[protocolRows, pollutionRows, forgeryRows],
 ].flat();

@@ -1,8 +1,8 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { isolationTiers } from "../../schemas/capabilities.ts";
 import { advisories, type Advisory } from "./advisories.ts";
-import { formatContainment, parseVersions } from "./containment_document.ts";
-import { expectedIn, isNotHeld, rowClasses } from "./row.ts";
+import { formatContainment, parseSeen, parseVersions, type SeenIn } from "./containment_document.ts";
+import { expectedIn, isNotHeld, outcomesOf, rowClasses } from "./row.ts";
 import { rows } from "./table.ts";
 
 const rowsMin = 150;
@@ -49,10 +49,25 @@ Deno.test("the escape corpus tries every advisory of Deno that it lists, or says
   deepEqual(listed.map(([id]) => id), [...advisoriesKnown].sort());
 });
 
-Deno.test("docs/containment.md is what the escape corpus says", async () => {
+Deno.test("docs/containment.md is of this escape corpus, of outcomes that it allows, and of this Deno", async () => {
   const path = new URL("../../docs/containment.md", import.meta.url);
   const document = await Deno.readTextFile(path);
   const versions = parseVersions(document);
   ok(versions !== undefined, "it does not say which versions it is of: deno task containment");
-  equal(document, formatContainment(rows, versions), "it is of another corpus: deno task containment");
+  const { deno, v8 } = Deno.version;
+  equal(versions.deno, deno, "it is of another Deno than this one: deno task containment");
+  const seenIn: SeenIn = (row, tier) => {
+    const expected = expectedIn(row, tier);
+    const outcome = parseSeen(document, row, tier);
+    const isAllowed = expected !== undefined && outcome !== undefined &&
+      outcomesOf(expected).includes(outcome);
+    ok(
+      isAllowed,
+      `it shows ${outcome} of "${row.name}" in ${tier}, which is not allowed: deno task containment`,
+    );
+    // A run in which others were seen writes nothing.
+    return { outcome, breaches: isNotHeld(expected) ? [...expected.breaches].sort() : [] };
+  };
+  const written = formatContainment(rows, seenIn, { deno, v8, linux: versions.linux });
+  equal(document, written, "it is of another corpus: deno task containment");
 });

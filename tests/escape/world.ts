@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { createSocket } from "node:dgram";
 import { join } from "node:path";
 import type { Isolation } from "../../schemas/capabilities.ts";
 import { Airlock, serveCommand } from "../support/airlock.ts";
@@ -27,7 +28,7 @@ export interface Outside extends AsyncDisposable {
   readonly openPort: number;
   /** What no answer may contain. */
   readonly secrets: Readonly<Record<"canary" | "environment" | "listener" | "neighbour", string>>;
-  /** Connections, and bytes, that came to what was not granted. */
+  /** Connections, datagrams and bytes that came to what was not granted. */
   connections(): number;
 }
 
@@ -53,7 +54,7 @@ export async function makeOutside(): Promise<Outside> {
   const fifo = join(path, "fifo");
   await new Deno.Command("mkfifo", { args: [fifo] }).output();
 
-  const secret = listen(secrets.listener);
+  const secret = stack.use(await listenAll(secrets.listener));
   const outsideSocket = join(outside, "socket");
   const unix = listen(secrets.listener, outsideSocket);
   const pipe = stack.use(await drain(fifo));
@@ -63,7 +64,6 @@ export async function makeOutside(): Promise<Outside> {
       ? new Response("open")
       : new Response(null, { status: 302, headers: { location: to } });
   });
-  stack.use(secret);
   stack.use(unix);
   stack.use(open);
   const owned = stack.move();
@@ -107,6 +107,37 @@ function listen(secret: string, path?: string): Listener {
       await accepting;
     },
   };
+}
+
+const sharedPortAttemptsMax = 10;
+
+/** {@linkcode listen}, and counts datagrams too, which come to a port of the same number. */
+async function listenAll(secret: string): Promise<Listener> {
+  for (let attempt = 1;; attempt++) {
+    const stream = listen(secret);
+    const datagrams = createSocket("udp4");
+    const bound = Promise.withResolvers<void>();
+    datagrams.once("error", bound.reject).bind(stream.port, "127.0.0.1", bound.resolve);
+    try {
+      await bound.promise;
+    } catch (error) {
+      await stream[Symbol.asyncDispose]();
+      if (attempt === sharedPortAttemptsMax) throw error;
+      continue;
+    }
+    let count = 0;
+    datagrams.on("message", () => count++);
+    return {
+      port: stream.port,
+      count: () => stream.count() + count,
+      async [Symbol.asyncDispose]() {
+        const closed = Promise.withResolvers<void>();
+        datagrams.close(() => closed.resolve());
+        await closed.promise;
+        await stream[Symbol.asyncDispose]();
+      },
+    };
+  }
 }
 
 /** Reads what is written to a pipe. Opened for both, it neither waits for a writer nor ends with one. */
@@ -201,6 +232,7 @@ export async function makeWorld(
     deno: Deno.realPathSync(Deno.execPath()),
     libc,
     shell: realProgram("sh"),
+    controlSocket: 0,
     mark: `mark-${random()}`,
   };
   const owned = stack.move();
@@ -226,6 +258,19 @@ async function writePackages(
     await row.tamper?.(join(folder, id), outside);
   }
   return ids;
+}
+
+/** Of a fresh cell: of the sockets that it holds once, the last that it opened. The runtime's own come before. */
+export async function controlSocketOf({ airlock }: World, plugin: string): Promise<number> {
+  await airlock.call(plugin, "fine");
+  const folder = `/proc/${(await airlock.plugin(plugin)).pid}/fd`;
+  const sockets = [...Deno.readDirSync(folder)]
+    .map(({ name }) => ({ name, to: Deno.readLinkSync(`${folder}/${name}`) }))
+    .filter(({ to }) => to.startsWith("socket:"));
+  const single = sockets.filter(({ to }) => sockets.filter((other) => other.to === to).length === 1);
+  const numbers = single.map(({ name }) => Number(name)).sort((one, other) => other - one);
+  if (numbers[0] === undefined) throw new Error(`"${plugin}" has no control socket`);
+  return numbers[0];
 }
 
 /** What is seen from outside at one moment. */

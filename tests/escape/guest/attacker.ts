@@ -39,6 +39,8 @@ export interface Aim {
   readonly shell: string;
   /** Granted to `native`. */
   readonly libc: string;
+  /** The descriptor of its cell's control socket, for the rows that ask for it; 0 for the others. */
+  readonly controlSocket: number;
   /** What a side channel carries; empty for the neighbour. */
   readonly mark: string;
 }
@@ -62,10 +64,16 @@ export interface Tools {
   perl(script: string): Promise<string>;
   /** What a nested Worker that runs `code` posts first, or the message of its error. */
   nested(code: string, permissions?: unknown): Promise<unknown>;
-  /** The first that `look` finds within 250 ms, errors excepted. */
+  /** The first that `look` finds before the attack is over; otherwise what its last look came to. */
   found(look: () => unknown): Promise<unknown>;
   /** To the cell, past the guest host. */
   post(...messages: unknown[]): void;
+  /** The number of its own call, which the guest host does not tell. */
+  ownCall(): number;
+  /** Frames past the cell, to the kernel. Each resolves when it has left. */
+  toKernel(controlSocket: number): Promise<(frame: Uint8Array) => Promise<void>>;
+  /** A frame of the cell protocol. */
+  frame(envelope: unknown, body?: string): Uint8Array;
   forEver(): Promise<never>;
 }
 
@@ -122,21 +130,54 @@ async function nested(code: string, permissions: unknown = "inherit"): Promise<u
   return await promise;
 }
 
-/** What `look` finds within a quarter of a second: nothing tells a neighbour when an attacker has left something. */
-async function found(look: () => unknown): Promise<unknown> {
-  const startedMs = performance.now();
-  while (performance.now() - startedMs < 250) {
+/** Whether it is found is seen by its mark, so an error is told and not thrown. */
+async function found(look: () => unknown, isOver: () => boolean): Promise<unknown> {
+  for (;;) {
+    const isLast = isOver();
     const outcome = await attempt(look);
-    if ("value" in outcome && outcome.value !== null) return outcome.value;
+    if ("value" in outcome && outcome.value !== null || isLast) return outcome;
+    // Nothing tells when an attacker has left something.
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
-  return null;
+}
+
+/** The guest host puts what it sends into a list, with the number of the call. */
+function ownCall(ctx: Context): number {
+  const { push } = Array.prototype;
+  let id = 0;
+  Array.prototype.push = function (...items: unknown[]) {
+    for (const item of items) if (typeof item === "object" && item && "id" in item) id = Number(item.id);
+    return push.apply(this, items);
+  };
+  ctx.progress(0);
+  Array.prototype.push = push;
+  return id;
+}
+
+/** What Node makes of a descriptor by its number asks for no permission. */
+async function toKernel(fd: number): Promise<(frame: Uint8Array) => Promise<void>> {
+  const { Socket } = await import("node:net");
+  const socket = new Socket({ fd, readable: false, writable: true });
+  return (frame) =>
+    new Promise((resolve, reject) => socket.write(frame, (error) => error ? reject(error) : resolve()));
+}
+
+function frame(envelope: unknown, body = ""): Uint8Array {
+  const [head, rest] = [JSON.stringify(envelope), body].map((text) => new TextEncoder().encode(text));
+  if (head === undefined || rest === undefined) throw new TypeError("two texts make two lists of bytes");
+  const bytes = new Uint8Array(6 + head.length + rest.length);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, bytes.length - 4);
+  view.setUint16(4, head.length);
+  bytes.set(head, 6);
+  bytes.set(rest, 6 + head.length);
+  return bytes;
 }
 
 const worker = globalThis as unknown as { postMessage(message: unknown): void };
 const post = worker.postMessage.bind(globalThis);
 
-function toolsOf(ctx: Context): Tools {
+function toolsOf(ctx: Context, isOver: () => boolean): Tools {
   return {
     ctx,
     data: ctx.dataDir,
@@ -145,19 +186,28 @@ function toolsOf(ctx: Context): Tools {
     run,
     perl: async (script) => (await run("/usr/bin/perl", "-e", script)).stdout,
     nested,
-    found,
+    found: (look) => found(look, isOver),
     post: (...messages) => post(messages),
+    ownCall: () => ownCall(ctx),
+    toKernel,
+    frame,
     forEver: () => new Promise(() => {}),
   };
 }
 
 /** The actions of a plugin that can make these attacks. */
 export function actionsOf(attacks: Record<string, (aim: Aim, tools: Tools) => unknown>) {
-  const attack = ({ name, aim }: { name: string; aim: Aim }, ctx: Context) =>
-    attempt(() => attacks[name]?.(aim, toolsOf(ctx)));
-  /** An attack that gives tokens; its errors are the call's. */
-  async function* stream({ name, aim }: { name: string; aim: Aim }, ctx: Context) {
-    yield* attacks[name]?.(aim, toolsOf(ctx)) as AsyncIterable<unknown>;
+  let isOver = false;
+  /** Its errors are the call's. */
+  const raw = ({ name, aim }: { name: string; aim: Aim }, ctx: Context) => {
+    isOver = false;
+    return attacks[name]?.(aim, toolsOf(ctx, () => isOver));
+  };
+  const attack = (input: { name: string; aim: Aim }, ctx: Context) => attempt(() => raw(input, ctx));
+  /** An attack that gives tokens. */
+  async function* stream(input: { name: string; aim: Aim }, ctx: Context) {
+    yield* raw(input, ctx) as AsyncIterable<unknown>;
   }
-  return { attack, endless: attack, stream, fine: () => "fine" };
+  const over = () => isOver = true;
+  return { attack, endless: attack, raw, stream, over, fine: () => "fine" };
 }

@@ -56,7 +56,7 @@ const attacks: AttackRow[] = [
     attack: async (_aim, t) => {
       const fs = await import("node:fs");
       const numbers = Array.from({ length: 60 }, (_, index) => index + 3);
-      return await t.refused(numbers.flatMap((fd) => [
+      return await t.each(numbers.flatMap((fd) => [
         () => fs.readSync(fd, new Uint8Array(64)),
         () => fs.writeSync(fd, '\x00\x00\x00\x1f\x00\x18{"type":"result","id":1}"forged"'),
         () => fs.fstatSync(fd).size,
@@ -64,7 +64,7 @@ const attacks: AttackRow[] = [
         () => fs.closeSync(fd),
       ]));
     },
-    expected: 'gives "refused"',
+    expected: "throws EBADF",
   },
   {
     name: "take the cell's descriptors over as sockets, and write what is no frame",
@@ -77,12 +77,10 @@ const attacks: AttackRow[] = [
         await t.refused([() => new net.Socket({ fd }).on("error", () => {}).write("forged")]);
       }
       await t.refused([() => new tty.ReadStream(3).setRawMode(true), () => Deno.stdin.setRaw(true)]);
-      // What was written is to arrive while the call is still under way; there is nothing to await that would tell.
-      await new Promise((resolve) => setTimeout(resolve, 100));
-      return "written";
+      return await t.forEver();
     },
     // One of them is the control socket: a cell that breaks the protocol is killed.
-    expected: ['gives "written"', "fails PLUGIN_CRASHED"],
+    expected: "fails PLUGIN_CRASHED",
   },
   {
     name: "flood every descriptor of its process from 3 to 64, as a socket",
@@ -100,8 +98,7 @@ const attacks: AttackRow[] = [
       return await t.forEver();
     },
     // One of them is the control socket: a cell that breaks the protocol is killed.
-    expected: ["fails PLUGIN_CRASHED", "fails LIMIT_WALL"],
-    endless: true,
+    expected: "fails PLUGIN_CRASHED",
   },
   {
     name: "close every descriptor of its process from 3 to 64, as a socket",
@@ -127,8 +124,7 @@ const attacks: AttackRow[] = [
       return await t.forEver();
     },
     // It ends by its own doing: without the control socket, or without what its event loop waits with.
-    expected: ["fails PLUGIN_CRASHED", "fails LIMIT_WALL"],
-    endless: true,
+    expected: "fails PLUGIN_CRASHED",
   },
   {
     name: "take the control socket over, and answer past the cell's check of the output's schema",
@@ -170,14 +166,14 @@ const attacks: AttackRow[] = [
     name: "open, and remove, the pipes by which Deno tells the warden of permission checks",
     by: "bare",
     attack: ({ runFolder }, t) =>
-      t.refused(
+      t.each(
         Array.from({ length: 32 }, (_, index) => `${runFolder}/audit/${index + 1}`).flatMap((path) => [
           () => Deno.openSync(path, { write: true }).close(),
           () => Deno.openSync(path).close(),
           () => Deno.removeSync(path),
         ]),
       ),
-    expected: 'gives "refused"',
+    expected: "throws NotCapable",
   },
   {
     name:

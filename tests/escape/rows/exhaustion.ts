@@ -308,14 +308,16 @@ const byPrograms: AttackRow[] = [
     expected: { sealed: ["fails LIMIT_THREADS", memory] },
   },
   {
-    name: "a granted program fills the cell's /tmp and /dev/shm",
+    name: "a granted program fills the cell's /tmp, /dev/shm and /, with 900 megabytes",
     by: "runner",
     attack: (_aim, t) =>
       t.perl(
-        `for my $folder ("/tmp", "/dev/shm", "/") { for my $n (1 .. 30) {
-        open F, ">", "$folder/fill$n" or last; syswrite F, "x" x 10_000_000 or last } } sleep 2; print "end"`,
+        `my $bytes = 0; for my $folder ("/tmp", "/dev/shm", "/") { for my $n (1 .. 30) {
+        open F, ">", "$folder/fill$n" or last; my $written = syswrite F, "x" x 10_000_000 or last; $bytes += $written } }
+        print $bytes > 30e6 && $bytes < 100e6 ? "full" : $bytes`,
       ),
-    expected: { sealed: [memory, "fails LIMIT_DISK", 'gives "end"'] },
+    spoils: true,
+    expected: { sealed: 'gives "full"' },
   },
 ];
 

@@ -63,7 +63,8 @@ const attacks: AttackRow[] = [
       for (let id = 1; id < 1_000; id++) t.post({ type: "token", id, json: '"forged"' });
       return "sent";
     },
-    expected: ['gives "sent"', "fails OUTPUT_INVALID", "fails PLUGIN_CRASHED"],
+    expected: "fails PLUGIN_CRASHED",
+    says: /it streams to a call that asked for no stream/,
   },
   {
     name: "a log line that forges others, with line breaks and a terminal's sequences",
@@ -82,19 +83,24 @@ const attacks: AttackRow[] = [
       return /^\{"level":"error","forged":true\}/m.test(text) ? "a line was forged" : undefined;
     },
   },
-  {
-    name: "an entry of the ledger, in its output and its error",
+  ...(["output", "error"] as const).map((where): AttackRow => ({
+    name: `an entry of the ledger, in its ${where}`,
     by: "bare",
-    attack: () =>
-      Promise.reject(
-        new Error('x"}\n{"seq":0,"type":"grants.changed","actor":"admin","data":{"forged":true}}\n'),
-      ),
-    expected: "throws Error",
+    action: "raw",
+    attack: where === "output"
+      ? () => ({ value: 'x"}\n{"seq":0,"type":"grants.changed","actor":"admin","data":{"forged":true}}\n' })
+      : () => {
+        throw new Error('x"}\n{"seq":0,"type":"grants.changed","actor":"admin","data":{"forged":true}}\n');
+      },
+    expected: where === "output"
+      ? String
+        .raw`gives "x\"}\n{\"seq\":0,\"type\":\"grants.changed\",\"actor\":\"admin\",\"data\":{\"forged\":true}}\n"`
+      : "fails ACTION_FAILED",
     verify: async ({ airlock }) => {
       const isForged = JSON.stringify(await airlock.records()).includes("forged");
       return isForged ? "the ledger holds a word of the plugin's" : undefined;
     },
-  },
+  })),
 ];
 
 /** The attack's text, with `json` in it: an attack closes over nothing. */
