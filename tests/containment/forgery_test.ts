@@ -242,15 +242,15 @@ Deno.test("an output and a stream have at most limits.outputMb, from the guest h
   equal((await airlock.fail("forger", "chars", { chars: mb - 1 })).code, "LIMIT_OUTPUT");
   const json = JSON.stringify("x".repeat(mb));
   equal((await airlock.fail("forger", "result", { json })).code, "LIMIT_OUTPUT");
-  const streams: [action: string, input: Record<string, number>, code: string][] = [
-    ["yieldsChars", { chars: 2 * mb }, "LIMIT_OUTPUT"],
-    ["streamChars", { chars: 2 * mb, count: 1 }, "LIMIT_OUTPUT"],
-    // Hundreds come in one read of the socket, before any of them can be taken.
-    ["streamChars", { chars: 0, count: 100_000 }, "PLUGIN_CRASHED"],
+  const streams: [action: string, input: Record<string, number>, code: RegExp][] = [
+    ["yieldsChars", { chars: 2 * mb }, /^LIMIT_OUTPUT$/],
+    ["streamChars", { chars: 2 * mb, count: 1 }, /^LIMIT_OUTPUT$/],
+    // More come than can be taken, or the rest of them stays in the cell, which has only so much memory.
+    ["streamChars", { chars: 0, count: 100_000 }, /^PLUGIN_CRASHED$|^LIMIT_MEMORY$/],
   ];
   for (const [action, input, code] of streams) {
     const { text } = await rawAnswer(airlock, action, input, "text/event-stream");
-    equal(/"code":"([A-Z_]+)"/.exec(text)?.[1], code, `${action} ${JSON.stringify(input)}`);
+    match(/"code":"([A-Z_]+)"/.exec(text)?.[1] ?? "none", code, `${action} ${JSON.stringify(input)}`);
     equal(await airlock.call("forger", "run"), "fine");
     await restart(airlock);
   }

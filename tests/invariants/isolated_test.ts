@@ -76,10 +76,12 @@ testInEachTier(
         commandLineOf(pid).join(" "),
       );
     }
+    const audits = new Set<string>();
     for (const pid of pids) {
       notEqual(Object.keys(environmentOf(pid)).length, 0, "its environment can be read");
-      const { DENO_DIR, HOME, TMPDIR, ...rest } = environmentOf(pid);
+      const { DENO_AUDIT_PERMISSIONS, DENO_DIR, HOME, TMPDIR, ...rest } = environmentOf(pid);
       equal(DENO_DIR, "/proc/none", "it has no cache to share");
+      audits.add(DENO_AUDIT_PERMISSIONS ?? "");
       ok(
         [HOME, TMPDIR].every((folder) => folder?.startsWith(tier === "sealed" ? "/tmp" : airlock.runFolder)),
       );
@@ -91,6 +93,8 @@ testInEachTier(
         [],
       );
     }
+    equal(audits.size, pids.length, "the pipe of its audit is its own");
+    ok([...audits].every((path) => path.startsWith(`${airlock.runFolder}/audit/`)));
   },
 );
 
