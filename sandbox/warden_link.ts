@@ -19,6 +19,7 @@ export interface CellReports {
   onLocated(pid: number | null): void;
   onLog(text: string): void;
   onAudit(checks: readonly PermissionCheck[]): void;
+  onPaused(ms: number): void;
   onSuspended(): void;
   onResumed(): void;
   onEnded(end: ProcessEnd): void;
@@ -115,6 +116,8 @@ export class WardenLink {
     switch (message.type) {
       case "started":
         return;
+      case "paused":
+        return reports.onPaused(message.ms);
       case "suspended":
         return reports.onSuspended();
       case "resumed":

@@ -56,6 +56,7 @@ function createCell() {
     onLocated: (pid) => events.push(`located ${pid}`),
     onLog: (text) => events.push(text),
     onAudit: (checks) => events.push(`asked for ${checks.map(({ resource }) => resource)}`),
+    onPaused: (ms) => events.push(`paused for ${ms}`),
     onSuspended: () => events.push("suspended"),
     onResumed: () => events.push("resumed"),
     onEnded: ({ killed, detail, calls }) => events.push(`ended ${killed} ${detail} ${calls}`),

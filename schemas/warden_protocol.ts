@@ -101,6 +101,8 @@ export const fromWardenSchema = z.discriminatedUnion("type", [
     // The calls that crossed `limits.cpuMs`, when that is why.
     calls: callIds,
   }),
+  // It wrote too much to a disk, and gets no CPU time for so long.
+  z.strictObject({ type: z.literal("paused"), cell: cellId, ms: z.int().positive() }),
   z.strictObject({ type: z.literal("suspended"), cell: cellId }),
   z.strictObject({ type: z.literal("resumed"), cell: cellId }),
   z.strictObject({

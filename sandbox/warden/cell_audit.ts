@@ -4,7 +4,7 @@
  * Deno writes a line for each permission check, whatever its outcome, and the one who makes the check waits until
  * it is written. So what is read slowly slows down who floods it, and costs nobody else: lines are read at a rate,
  * equal ones are summed, and while there are as many different ones as one report takes, or the kernel has not
- * taken the last one, nothing is read. No line is dropped. A little is each cell's own; what it makes beyond that,
+ * taken the last one, nothing is read, and nothing is dropped. A little is each cell's own; what it makes beyond that,
  * all cells of the machine share ({@linkcode AuditShare}).
  *
  * Left out is what Airlock itself asks for, known by its place: all before the read of the guest host, which comes
@@ -14,9 +14,9 @@
  * check; and from which folder a relative path was meant, if the process has changed its folder since.
  *
  * What a plugin can do to it: a socket of Node's takes any descriptor of its process, so code that means harm can
- * write lines, close the pipe, or have writes to it fail while it is full. Lines that Deno would write can only
- * blame or praise the plugin itself; for the rest its cell ends, see {@linkcode CellAudit.read}. A granted program
- * knows the pipe by its name: it can take lines away, and keep it open.
+ * write lines, close the pipe, or have lines lost while it is full. Its cell ends for each of these, within a second
+ * or so: see {@linkcode CellAudit.read}. A granted program knows the pipe by its name: it can take lines away, write
+ * some, and keep it open.
  *
  * @module
  */
@@ -53,8 +53,11 @@ export class AuditShare {
 const own = { bytes: 16_384, checks: 32 } as const;
 /** Read at once. A pipe holds four of them: pipe(7). */
 const pieceBytes = 16_384;
+/** A pipe has sixteen pages; a line begins a new one where it does not fit into the last. */
+const pageBytes = 4_096;
 /** Since a pipe that full may have had no room for a line. */
-const fullBytes = 3 * pieceBytes;
+const fullBytes = 7 * pageBytes;
+const lookMs = 500;
 /** Between two reports that are not full. */
 const reportMs = 250;
 /** Full ones, before the one that is the answer. */
@@ -81,6 +84,11 @@ export class CellAudit implements Disposable {
   /** A report is on its way to the kernel. */
   #isLeaving = false;
   #reportDueMs = 0;
+  #lookDueMs = 0;
+  /** Lines came since the last look at who has the pipe open. */
+  #isUnwatched = false;
+  /** The last time. */
+  #bytesRead = 0;
   #fault: string | undefined;
 
   constructor(private readonly options: CellAuditOptions) {
@@ -97,11 +105,22 @@ export class CellAudit implements Disposable {
   read(nowMs: number): string | undefined {
     if (this.#isLeaving) return this.#fault;
     const isAllRead = this.#readAll();
+    // Its flags can be taken back, but not at once: whoever has it as a socket has it for a while.
+    this.#isUnwatched ||= this.#bytesRead > 0;
     const isDue = this.#isHeldUp || this.#checks.size > 0 && nowMs >= this.#reportDueMs;
     if (isDue && this.#may("checks")) this.#report(null, nowMs);
     // A line that found no room may be lost, and so is one that nobody can write any more.
-    if (!isAllRead) this.#fault ??= this.#tampering();
+    if (!isAllRead || this.#isUnwatched && nowMs >= this.#lookDueMs) {
+      this.#lookDueMs = nowMs + lookMs;
+      this.#isUnwatched = false;
+      this.#fault ??= this.#tampering();
+    }
     return this.#fault;
+  }
+
+  /** Whether so much was there that more may wait. */
+  get isDue(): boolean {
+    return this.#bytesRead >= pageBytes;
   }
 
   /** Reports at once, if it is nothing at all; of a flood as much as a pipe holds. */
@@ -127,12 +146,12 @@ export class CellAudit implements Disposable {
 
   /** False where some is left, for want of room or of time, where the pipe was nearly full, and where it was closed. */
   #readAll(): boolean {
-    let bytes = 0;
+    this.#bytesRead = 0;
     while (this.#takeLines()) {
       if (this.#bytes.isSpent || !this.#may("bytes")) return false;
       const read = this.#readPiece();
-      if (read === undefined) return bytes < fullBytes;
-      bytes += read;
+      if (read === undefined) return this.#bytesRead < fullBytes;
+      this.#bytesRead += read;
       this.#bytes.spend(read);
       this.#spend("bytes", read);
       if (read === 0) return !this.#hasWriter;
@@ -219,12 +238,12 @@ export class CellAudit implements Disposable {
     void this.options.flushed().finally(() => this.#isLeaving = false);
   }
 
-  /** A line is lost where the pipe is closed, or where a write to it does not wait for room. */
+  /** A line may be lost where the pipe is closed, or where a write to it does not wait for room. */
   #tampering(): string | undefined {
     const pid = this.options.pid();
     const { dev, ino } = fstatSync(this.options.pipe.descriptor);
     const state = pid === undefined ? undefined : writerState(pid, dev, ino);
     if (state === "closed") return "it closed the audit of its permission checks";
-    return state === "nonblocking" ? "it has lines of the audit of its permission checks lost" : undefined;
+    return state === "as a socket" ? "it took hold of the audit of its permission checks" : undefined;
   }
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { deepEqual, equal, ok, rejects } from "node:assert/strict";
+import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
 import { resolve } from "node:path";
 import type { PermissionCheck } from "../../schemas/audit.ts";
 import { AuditPipes } from "./audit_pipes.ts";
@@ -29,6 +29,7 @@ export const actions = {
     if (harm === "write") socket.write("{}\\n");
     if (harm === "hide") socket.write('{"v":1,"datetime":"","permission":"read","value":"/ok' + "x".repeat(30_000));
     if (harm === "close") socket.destroy();
+    if (harm === "quiet") socket._handle.setBlocking(true);
     await pause(50);
     for (let at = 0; at < (harm === "full" ? 100_000 : 1); at++) tried(() => Deno.statSync("/same"));
     await pause(10_000);
@@ -126,11 +127,13 @@ testInEachTier("CellAudit loses no check of a flood, which waits for it", async 
 
 for (
   const [harm, detail] of [
-    ["write", "it wrote into the audit of its permission checks"],
-    ["hide", "it wrote into the audit of its permission checks"],
-    ["close", "it closed the audit of its permission checks"],
-    ["full", "it has lines of the audit of its permission checks lost"],
-  ]
+    // Whichever is seen first.
+    ["write", /^it (?:wrote into|took hold of) the audit of its permission checks$/],
+    ["hide", /^it (?:wrote into|took hold of) the audit of its permission checks$/],
+    ["close", /^it closed the audit of its permission checks$/],
+    ["full", /^it took hold of the audit of its permission checks$/],
+    ["quiet", /^it took hold of the audit of its permission checks$/],
+  ] as const
 ) {
   testInEachTier(`Cells ends a cell that lays hands on its audit: ${harm}`, async (tier) => {
     await using cells = await TestingCells.create();
@@ -138,7 +141,8 @@ for (
     const fd = auditDescriptorOf(await cell.pid());
     void cell.call("harm", { harm, fd }).catch(() => {});
     const end = await cell.ended;
-    deepEqual([end.killed, end.detail], [null, detail]);
+    equal(end.killed, null);
+    match(end.detail, detail);
   });
 }
 

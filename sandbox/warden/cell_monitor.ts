@@ -15,7 +15,7 @@ import type { CellProcesses, TemporaryUse } from "./cell_processes.ts";
 import { CellWatch, megabyte, runtimeOwn, type Verdict } from "./cell_watch.ts";
 import type { CellGroup } from "./cgroup.ts";
 import { canLowerNiceness, CpuDemand } from "./cpu_demand.ts";
-import { DiskRate } from "./disk_rate.ts";
+import type { DiskRate } from "./disk_rate.ts";
 import { type FolderMeasure, measureFolder } from "./folder_use.ts";
 import type { Pace } from "./pace.ts";
 import { addSocketsOf, descriptorsOf, localSockets, readStat, type Units } from "./proc.ts";
@@ -27,6 +27,10 @@ export interface CellMonitorOptions {
   /** Of a cell in the process tier. */
   readonly temporaryDir: string | undefined;
   readonly config: Config["cells"];
+  /** Of the plugin. */
+  readonly disk: DiskRate;
+  /** It will stand still for so long. */
+  paused(pauseMs: number): void;
   readonly cores: number;
   readonly units: Units;
 }
@@ -42,6 +46,7 @@ const auditMs = { afterUse: 200, idle: 1_000 } as const;
 /** The threads of a cell that used the CPU are looked at as often. */
 const demandMs = 90;
 const diskPauseMsMax = 2_000;
+const breathMs = 10;
 const folderScanMsMin = 200;
 /** Files that are counted in a millisecond between two scans: the more there are, the less often. */
 const filesPerMs = 5;
@@ -65,9 +70,8 @@ export class CellMonitor implements Disposable {
   #scanDueMs = 0;
   #isScanning = false;
   #isStopped = false;
-  readonly #disk: DiskRate;
-  #isPaused = false;
-  #pauseEndsMs = 0;
+  #writtenBytes = 0;
+  #pauseTimer: ReturnType<typeof setTimeout> | undefined;
   #looksAwake = 0;
   readonly #demand = new CpuDemand();
   readonly #canLowerNiceness = canLowerNiceness();
@@ -76,10 +80,6 @@ export class CellMonitor implements Disposable {
   constructor(private readonly options: CellMonitorOptions, nowMs: number) {
     const { config, cores, description } = options;
     this.watch = new CellWatch({ limits: description.limits, cpuWindowMs: config.cpuWindowMs, cores });
-    this.#disk = new DiskRate({
-      bytesPerSecond: config.diskMbPerSecond * megabyte,
-      burstBytes: description.limits.diskMb * megabyte,
-    });
     this.#lookedAtMs = nowMs;
     options.processes.setNice(config.niceness);
   }
@@ -87,7 +87,6 @@ export class CellMonitor implements Disposable {
   /** What it found to be over a limit, if anything. */
   look(nowMs: number): Verdict | undefined {
     const { group, processes } = this.options;
-    if (this.#isPaused && nowMs >= this.#pauseEndsMs) this.#endPause();
     if (nowMs < this.#lookDueMs) return undefined;
     const startedMs = performance.now();
     const isTurn = this.#looks % looksBetweenTurns === 0;
@@ -131,18 +130,25 @@ export class CellMonitor implements Disposable {
       (crossed === undefined ? undefined : this.crossedInGroup(crossed));
   }
 
-  /** A cell that wrote more than its rate gets no CPU time for a while. Its heart must go on to beat. */
+  /** A cell that wrote more than its rate gets hardly any CPU time until that is made up for. */
   #pauseForDisk(nowMs: number): void {
-    const { config, processes } = this.options;
-    const pauseMs = this.#disk.take(processes.writtenBytes(), nowMs);
-    if (pauseMs === 0 || this.#isStopped) return;
-    this.#pauseEndsMs = nowMs + Math.min(pauseMs, diskPauseMsMax, config.heartbeatTimeoutMs / 3);
-    this.#isPaused = processes.stop();
-  }
-
-  #endPause(): void {
-    this.#isPaused = false;
-    if (!this.#isStopped) this.options.processes.resume();
+    if (this.#pauseTimer !== undefined || this.#isStopped) return;
+    const { config, disk, paused, processes } = this.options;
+    const writtenBytes = processes.writtenBytes();
+    // A process that has ended may take its sum with it.
+    const dueMs = disk.take(Math.max(0, writtenBytes - this.#writtenBytes), nowMs);
+    this.#writtenBytes = writtenBytes;
+    if (dueMs === 0 || !processes.stop()) return;
+    const pauseMs = Math.ceil(Math.min(dueMs, diskPauseMsMax, config.heartbeatTimeoutMs / 3));
+    paused(pauseMs);
+    this.#pauseTimer = setTimeout(() => {
+      if (!this.#isStopped) processes.resume();
+      // Time for a sign of life.
+      this.#pauseTimer = setTimeout(() => {
+        this.#pauseTimer = undefined;
+        this.#pauseForDisk(performance.now());
+      }, breathMs);
+    }, pauseMs);
   }
 
   /** Whether there is nothing that the last look left to be done. */
@@ -230,7 +236,6 @@ export class CellMonitor implements Disposable {
 
   resume(): void {
     this.#isStopped = false;
-    this.#isPaused = false;
     this.#looksAwake = 0;
     this.options.processes.resume();
   }
@@ -283,6 +288,7 @@ export class CellMonitor implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    clearTimeout(this.#pauseTimer);
     this.#closing.abort();
     this.options.processes[Symbol.dispose]();
   }

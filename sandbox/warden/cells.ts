@@ -18,6 +18,7 @@ import { CellProcesses } from "./cell_processes.ts";
 import { memoryBytesMax, temporaryBytesMax, threadsMax, type Verdict } from "./cell_watch.ts";
 import type { CellGroup, CellGroups } from "./cgroup.ts";
 import { endChild, writeAndClose } from "./child_process.ts";
+import { DiskRates } from "./disk_rate.ts";
 import { checkDescription, type CheckedDescription, type OwnFolders } from "./check_description.ts";
 import { cellCommand, type HostPrograms, isAudited } from "./command_line.ts";
 import { findExchanged, type GrantedFiles, grantedFiles } from "./granted_files.ts";
@@ -86,6 +87,7 @@ export class Cells {
   readonly #grantsCheck: GrantsCheck;
   readonly #auditPipes: AuditPipes | undefined;
   readonly #auditShare = new AuditShare();
+  readonly #diskRates: DiskRates;
   readonly #units = readUnits();
   readonly #cores = navigator.hardwareConcurrency;
   #sampler: ReturnType<typeof setInterval> | undefined;
@@ -94,6 +96,7 @@ export class Cells {
   constructor(private readonly options: CellsOptions) {
     const { host, own } = options;
     this.#grantsCheck = new GrantsCheck({ ...options, pace: this.#pace });
+    this.#diskRates = new DiskRates(options.config.diskMbPerSecond);
     this.#auditPipes = isAudited(host)
       ? new AuditPipes(host.mkfifo ?? "", `${own.runFolder}/audit`)
       : undefined;
@@ -135,7 +138,11 @@ export class Cells {
       this.#sampler ??= setInterval(() => this.#sample(), this.options.config.sampleIntervalMs);
       this.options.report({ type: "started", cell });
     } catch (error) {
-      this.options.report({ type: "refused", cell, message: messageOf(error) });
+      this.options.report({
+        type: "refused",
+        cell,
+        message: error instanceof Error ? error.message : String(error),
+      });
     }
   }
 
@@ -196,14 +203,9 @@ export class Cells {
     const ownTemporaryDir = tier === "process" ? temporaryDir : undefined;
     if (ownTemporaryDir !== undefined) Deno.mkdirSync(ownTemporaryDir, { mode: 0o700 });
     const child = new Deno.Command(program, {
-      args,
-      env,
-      clearEnv: true,
+      ...{ args, env, clearEnv: true, cwd: "/" },
       detached: !ownSession, // a session of its own: Ctrl-C in a terminal is for the warden
-      stdin: "piped",
-      stdout: "piped",
-      stderr: "piped",
-      cwd: "/",
+      ...{ stdin: "piped", stdout: "piped", stderr: "piped" },
     }).spawn();
     const group = this.#makeGroup(description);
     group?.add(child.pid);
@@ -214,7 +216,10 @@ export class Cells {
     });
     const monitored = { description, processes, group, temporaryDir: ownTemporaryDir };
     const machine = { cores: this.#cores, units: this.#units };
-    const monitor = new CellMonitor({ ...monitored, ...machine, config }, performance.now());
+    const nowMs = performance.now();
+    const disk = this.#diskRates.of(description, nowMs);
+    const paused = (ms: number) => this.options.report({ type: "paused", cell, ms });
+    const monitor = new CellMonitor({ ...monitored, ...machine, config, disk, paused }, nowMs);
     const audit = pipe && new CellAudit({
       ...{ pipe, bundleDir, packageDir, bytesPerSecond: this.options.audit.bytesPerSecond },
       ...{ share: this.#auditShare, pid: () => processes.pid, flushed: () => this.options.flushed() },
@@ -231,7 +236,7 @@ export class Cells {
         nice: this.options.config.niceness,
       });
     } catch (error) {
-      this.options.log(`Cannot make a control group for cell "${cell}": ${messageOf(error)}`);
+      this.options.log(`Cannot make a control group for cell "${cell}": ${error}`);
       return undefined;
     }
   }
@@ -318,7 +323,7 @@ export class Cells {
       if (running.killed !== undefined) continue;
       const { audit, monitor } = running;
       const verdict = monitor.look(nowMs);
-      const tampering = monitor.isAuditDue(nowMs) ? audit?.read(nowMs) : undefined;
+      const tampering = audit?.isDue || monitor.isAuditDue(nowMs) ? audit?.read(nowMs) : undefined;
       if (verdict !== undefined) this.#end(running, verdict);
       else if (tampering !== undefined) this.#end(running, { reason: null, detail: tampering, calls: [] });
       else if (monitor.areFoldersDue(nowMs)) this.#track(this.#measureFolders(running));
@@ -381,10 +386,6 @@ export class Cells {
     const tracked = task.finally(() => this.#tasks.delete(tracked));
     this.#tasks.add(tracked);
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 async function removeFolder(path: string): Promise<void> {

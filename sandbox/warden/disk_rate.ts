@@ -3,10 +3,14 @@
  *
  * A disk is shared, and whoever waits for a write of his own to be on it waits for those of others, too: the ledger
  * does at each call. What a plugin may keep is bounded, but it can write the same again and again. Where it has
- * written more than its rate it stands still until that is made up for. Pure.
+ * written more than its rate it stands still until that is made up for. It is the plugin's and outlives its cells:
+ * else one that has its cell ended again and again would begin anew with each. Pure.
  *
  * @module
  */
+
+import type { CellDescription } from "../../schemas/warden_protocol.ts";
+import { megabyte } from "./cell_watch.ts";
 
 export interface DiskRateOptions {
   readonly bytesPerSecond: number;
@@ -15,22 +19,42 @@ export interface DiskRateOptions {
 
 export class DiskRate {
   #leftBytes: number;
-  #writtenBytes = 0;
   #atMs: number | undefined;
 
   constructor(private readonly options: DiskRateOptions) {
     this.#leftBytes = options.burstBytes;
   }
 
-  /** `writtenBytes`: since the cell began. For how long it is to stand still from now on, in ms. */
+  /** `writtenBytes`: since the last time. For how long it is to stand still from now on, in ms. */
   take(writtenBytes: number, nowMs: number): number {
     const { bytesPerSecond, burstBytes } = this.options;
     const filled = this.#leftBytes + (nowMs - (this.#atMs ?? nowMs)) / 1_000 * bytesPerSecond;
-    // A process that has ended may take its sum with it.
-    const written = Math.max(0, writtenBytes - this.#writtenBytes);
-    this.#leftBytes = Math.min(burstBytes, filled) - written;
-    this.#writtenBytes = writtenBytes;
+    this.#leftBytes = Math.min(burstBytes, filled) - writtenBytes;
     this.#atMs = nowMs;
     return Math.max(0, -this.#leftBytes / bytesPerSecond * 1_000);
+  }
+
+  /** Whether a new one would say the same. */
+  isFull(nowMs: number): boolean {
+    return this.take(0, nowMs) === 0 && this.#leftBytes === this.options.burstBytes;
+  }
+}
+
+/** Those of all plugins that wrote something lately. */
+export class DiskRates {
+  /** By the private folder. */
+  readonly #rates = new Map<string, DiskRate>();
+
+  constructor(private readonly megabytesPerSecond: number) {}
+
+  /** That of the plugin of a cell, from before if it has something to tell. */
+  of({ dataDir, limits }: Pick<CellDescription, "dataDir" | "limits">, nowMs: number): DiskRate {
+    for (const [folder, rate] of this.#rates) if (rate.isFull(nowMs)) this.#rates.delete(folder);
+    const rate = this.#rates.get(dataDir) ?? new DiskRate({
+      bytesPerSecond: this.megabytesPerSecond * megabyte,
+      burstBytes: limits.diskMb * megabyte,
+    });
+    this.#rates.set(dataDir, rate);
+    return rate;
   }
 }

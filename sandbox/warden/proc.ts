@@ -225,26 +225,32 @@ export function descriptorsOf(pid: number): number | undefined {
 const nonblockingFlag = 0o4000;
 
 /**
- * How a process has a file open that it writes to: whether a write waits for room. `undefined` when that cannot be
- * read, because the process has ended or is about to.
+ * How a process has a file open that it writes to: as it was opened, so that a write waits for room; as a socket
+ * of its event loop, be it now or before, so that it need not have waited; or not at all. `undefined` when that
+ * cannot be read, because the process has ended or is about to.
  */
 export function writerState(
   pid: number,
   device: number,
   inode: number,
-): "blocking" | "nonblocking" | "closed" | undefined {
+): "as opened" | "as a socket" | "closed" | undefined {
   const names = namesIn(`/proc/${pid}/fd`) ?? [];
-  for (const name of names) {
+  const open = names.find((name) => {
     try {
       const { dev, ino } = Deno.statSync(`/proc/${pid}/fd/${name}`);
-      if (dev !== device || ino !== inode) continue;
-      const [, flags = ""] = /^flags:\s+([0-7]+)$/m.exec(readProc(`/proc/${pid}/fdinfo/${name}`) ?? "") ?? [];
-      return (parseInt(flags, 8) & nonblockingFlag) === 0 ? "blocking" : "nonblocking";
+      return dev === device && ino === inode;
     } catch {
-      // Closed meanwhile.
+      return false; // closed meanwhile
     }
-  }
-  return names.length === 0 ? undefined : "closed";
+  });
+  if (open === undefined) return names.length === 0 ? undefined : "closed";
+  const [, flags = ""] = /^flags:\s+([0-7]+)$/m.exec(readProc(`/proc/${pid}/fdinfo/${open}`) ?? "") ?? [];
+  if ((parseInt(flags, 8) & nonblockingFlag) !== 0) return "as a socket";
+  // An event loop names what it watches, also where the flag was taken back.
+  const watched = new RegExp(`^tfd:\\s+${open}\\s`, "m");
+  return names.some((name) => watched.test(readProc(`/proc/${pid}/fdinfo/${name}`) ?? ""))
+    ? "as a socket"
+    : "as opened";
 }
 
 /** Where relative paths of a process begin. */
