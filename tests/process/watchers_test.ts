@@ -97,9 +97,10 @@ Deno.test("100 watchers of one job have all of it, though one never reads, and m
     equal(tokens.length, 2_500);
     deepEqual(tokens.at(-1), { n: 2_499, pad });
   }
-  // 2.5 MB went to each of them; a copy for each would be 250 and more.
+  // 2.5 MB went to each of them; a copy for each would be 250 and more, beside the 120 to 180 that V8 lets its heap
+  // grow by meanwhile.
   const grown = await memoryMb(airlock) - before;
-  ok(grown < 150, `the kernel grew by ${grown} MB`);
+  ok(grown < 230, `the kernel grew by ${grown} MB`);
   ok(performance.now() - startedMs < 60_000);
   await until("an answer beside them", async () => (await airlock.request("GET", "/healthz")).status === 200);
 });
