@@ -165,8 +165,9 @@ function collect(holder: object, places: Place[]): void {
   }
 }
 
-/** An own member, whatever its name. */
+/** An own member, whatever its name; the length of a list is no member of its JSON. */
 function set(holder: object, key: string, value: unknown): void {
+  if (Array.isArray(holder) && key === "length") return;
   Object.defineProperty(holder, key, { value, writable: true, enumerable: true, configurable: true });
 }
 
