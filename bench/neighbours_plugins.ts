@@ -38,6 +38,7 @@ const healthyFiles: Files = {
 `,
 };
 
+/** `any`, in texts of plugins: each has its own input, and nobody checks their types. */
 const run = (body: string, head = "") =>
   `${head}
 export const actions = { async run(input: any, ctx: any) {${body}} };

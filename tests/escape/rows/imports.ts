@@ -165,6 +165,7 @@ const strings: AttackRow[] = [
     by: "bare",
     attack: async () => {
       Reflect.apply(setTimeout, globalThis, ["globalThis.fromString = 42", 0]);
+      // For longer than the timer takes, if there is one: that it never fires has no event.
       await new Promise((resolve) => setTimeout(resolve, 20));
       return Reflect.get(globalThis, "fromString") ?? "nothing ran";
     },
