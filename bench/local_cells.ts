@@ -31,6 +31,7 @@ export class LocalCells implements AsyncDisposable {
     const run = { socket: `${this.#folder}/s`, folder: this.#folder };
     const link: WardenLink = new WardenLink((message) => receive(message));
     const cells = new Cells({
+      kernelPid: Deno.pid,
       host: this.#host,
       bundleDir,
       config,

@@ -28,10 +28,12 @@ export interface BeatingCell {
 export class Pulse {
   #nonce = 0;
   #askedAtMs: number | undefined;
+  /** It stands still until then, and has heard of nothing that it is asked meanwhile. */
+  #restsUntilMs = 0;
 
   /** The nonce of the next ping. Only when the last one was answered. */
   ask(nowMs: number): number {
-    this.#askedAtMs = nowMs;
+    this.#askedAtMs = Math.max(nowMs, this.#restsUntilMs);
     return ++this.#nonce;
   }
 
@@ -47,7 +49,13 @@ export class Pulse {
     if (this.#askedAtMs !== undefined) this.#askedAtMs = nowMs;
   }
 
-  /** For how long a ping has been under way. */
+  /** It will not run for `restMs`, which count for nothing. */
+  rest(nowMs: number, restMs: number): void {
+    this.#restsUntilMs = Math.max(this.#restsUntilMs, nowMs) + restMs;
+    if (this.#askedAtMs !== undefined) this.#askedAtMs += restMs;
+  }
+
+  /** For how long a ping has been under way; negative before it can be heard. */
   silentMs(nowMs: number): number | undefined {
     return this.#askedAtMs === undefined ? undefined : nowMs - this.#askedAtMs;
   }

@@ -87,6 +87,28 @@ Deno.test("Heartbeat does not count the time in which a cell is suspended, and s
   deepEqual([cell.silences, cell.pings], [[], [1, 2]]);
 });
 
+Deno.test("Heartbeat counts nothing of the time in which a cell rests, and all of the rest", () => {
+  const asked = new FakeCell(false);
+  const { clock } = createHeartbeat(asked);
+  clock.advance(450);
+  asked.pulse.rest(clock.nowMs(), 1_000);
+  clock.advance(1_100);
+  deepEqual(asked.silences, []);
+  clock.advance(50);
+  deepEqual(asked.silences, [500]);
+});
+
+Deno.test("Heartbeat counts nothing of a rest that began before it asked", () => {
+  const cell = new FakeCell(false);
+  const { clock } = createHeartbeat(cell);
+  cell.pulse.rest(clock.nowMs(), 600);
+  cell.pulse.rest(clock.nowMs(), 400);
+  clock.advance(1_450);
+  deepEqual([cell.pings, cell.silences], [[1], []]);
+  clock.advance(50);
+  deepEqual(cell.silences, [500]);
+});
+
 Deno.test("Heartbeat has no timer without cells", () => {
   const [a, b] = [new FakeCell(true), new FakeCell(true)];
   const { clock, heartbeat } = createHeartbeat(a, b);

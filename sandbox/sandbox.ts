@@ -92,7 +92,7 @@ export class Sandbox implements AsyncDisposable {
       onLog: (text) => request.onLog("output", "info", text),
       onAudit: (checks) => request.onAudit(checks),
       // What is asked of it meanwhile it cannot answer before.
-      onPaused: (ms) => cell.pulse.renew(performance.now() + ms),
+      onPaused: (ms) => cell.pulse.rest(performance.now(), ms),
       onSuspended: () => cell.suspended(),
       onResumed: () => cell.resumed(),
       onEnded: (end) => cell.over(end),

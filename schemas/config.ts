@@ -86,6 +86,9 @@ export const configSchema = z.strictObject({
     ),
     niceness: z.int().min(0).max(19).default(5).describe("Scheduling priority of cells: 0 is the kernel's."),
     nicenessOverShare: z.int().min(0).max(19).default(15).describe("That of a cell over its share of CPU."),
+    greedyPercentMin: z.int().min(1).max(100).default(12).describe(
+      "Of the machine's CPU, what cells that never rest have together at least; they take turns where it is short.",
+    ),
     heartbeatIntervalMs: ms(1_000, "How often a cell's main thread is asked for a sign of life."),
     heartbeatTimeoutMs: ms(5_000, "A cell that gave none for this long is killed."),
     healthFailuresMax: count(

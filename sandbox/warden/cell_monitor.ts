@@ -18,7 +18,7 @@ import { canLowerNiceness, CpuDemand } from "./cpu_demand.ts";
 import type { DiskRate } from "./disk_rate.ts";
 import { type FolderMeasure, measureFolder } from "./folder_use.ts";
 import type { Pace } from "./pace.ts";
-import { addSocketsOf, descriptorsOf, localSockets, readStat, type Units } from "./proc.ts";
+import { addSocketsOf, demandOf, descriptorsOf, localSockets, readStat, type Units } from "./proc.ts";
 
 export interface CellMonitorOptions {
   readonly description: CellDescription;
@@ -45,6 +45,10 @@ const descriptorsMs = 1_000;
 const auditMs = { afterUse: 200, idle: 1_000 } as const;
 /** The threads of a cell that used the CPU are looked at as often. */
 const demandMs = 90;
+/** A cell that wants less is not looked at for that alone. */
+const restingCores = 0.01;
+/** The kernel is told so much ahead that a cell stands still until its turn. */
+const tellAheadMs = 1_000;
 const diskPauseMsMax = 2_000;
 const breathMs = 10;
 const folderScanMsMin = 200;
@@ -54,6 +58,9 @@ const filesPerMs = 5;
 const pauseMsMax = 200;
 /** The figure of a process may be a little behind its memory. */
 const rssSlackBytes = 4 * megabyte;
+
+/** By an operator's order, for what it wrote to disks, or until its turn on the CPU. */
+type Hold = "order" | "disk" | "turn";
 
 export class CellMonitor implements Disposable {
   readonly watch: CellWatch;
@@ -69,13 +76,20 @@ export class CellMonitor implements Disposable {
   #auditDueMs = 0;
   #scanDueMs = 0;
   #isScanning = false;
-  #isStopped = false;
+  /** Why it stands still. */
+  readonly #holds = new Set<Hold>();
+  #heldAtMs: number | undefined;
+  /** That it was not its turn, in all, and for how long the kernel was told so. */
+  #turnlessMs = 0;
+  #turnlessToldMs = 0;
   #writtenBytes = 0;
   #pauseTimer: ReturnType<typeof setTimeout> | undefined;
   #looksAwake = 0;
   readonly #demand = new CpuDemand();
-  readonly #canLowerNiceness = canLowerNiceness();
   #demandAtMs = 0;
+  /** Since that look, the time in which it could run. */
+  #awakeMs = 0;
+  readonly #canLowerNiceness = canLowerNiceness();
 
   constructor(private readonly options: CellMonitorOptions, nowMs: number) {
     const { config, cores, description } = options;
@@ -102,8 +116,8 @@ export class CellMonitor implements Disposable {
     this.#usedSinceAudit ||= isActive;
     if (isActive) this.#pauseForDisk(nowMs);
     if (isFirst) this.#enterGroup();
-    if (this.#isStopped && seen.usedMs > 0) {
-      this.#looksAwake++;
+    if (this.#holds.size > 0 && seen.usedMs > 0) {
+      if (this.#holds.has("order")) this.#looksAwake++;
       // A process that escaped the signal while it was being started.
       processes.stop();
     }
@@ -118,6 +132,7 @@ export class CellMonitor implements Disposable {
       memoryBytes: this.#memoryBytes(seen.rssBytes, isActive || areDescriptorsDue),
       ...(areDescriptorsDue ? this.#descriptors() : {}),
     });
+    if (this.#holds.size === 0) this.#awakeMs += nowMs - this.#lookedAtMs;
     this.#lookedAtMs = nowMs;
     this.#lookAtDemand(nowMs, seen.usedMs);
     this.#applyNiceness();
@@ -132,17 +147,17 @@ export class CellMonitor implements Disposable {
 
   /** A cell that wrote more than its rate gets hardly any CPU time until that is made up for. */
   #pauseForDisk(nowMs: number): void {
-    if (this.#pauseTimer !== undefined || this.#isStopped) return;
+    if (this.#pauseTimer !== undefined || this.#holds.has("order")) return;
     const { config, disk, paused, processes } = this.options;
     const writtenBytes = processes.writtenBytes();
     // A process that has ended may take its sum with it.
     const dueMs = disk.take(Math.max(0, writtenBytes - this.#writtenBytes), nowMs);
     this.#writtenBytes = writtenBytes;
-    if (dueMs === 0 || !processes.stop()) return;
+    if (dueMs === 0 || !this.#hold("disk")) return;
     const pauseMs = Math.ceil(Math.min(dueMs, diskPauseMsMax, config.heartbeatTimeoutMs / 3));
     paused(pauseMs);
     this.#pauseTimer = setTimeout(() => {
-      if (!this.#isStopped) processes.resume();
+      this.#release("disk");
       // Time for a sign of life.
       this.#pauseTimer = setTimeout(() => {
         this.#pauseTimer = undefined;
@@ -154,7 +169,7 @@ export class CellMonitor implements Disposable {
   /** Whether there is nothing that the last look left to be done. */
   get #isSettled(): boolean {
     return this.#looks > 0 && !this.#usedSinceTurn && !this.watch.isSuspicious &&
-      this.watch.share === "healthy" && !this.#demand.isGreedy;
+      this.watch.share === "healthy" && this.#isResting;
   }
 
   /** Children of a wrapper that split before it was moved are where it was. */
@@ -205,17 +220,23 @@ export class CellMonitor implements Disposable {
 
   /** Of one that rests most of the time there is nothing to be learned. */
   #lookAtDemand(nowMs: number, usedMs: number): void {
-    const elapsedMs = nowMs - this.#demandAtMs;
-    if (elapsedMs < demandMs || usedMs === 0 && !this.#demand.isGreedy) return;
+    const awakeMs = this.#awakeMs;
+    if (awakeMs < demandMs || usedMs === 0 && this.#isResting) return;
+    const { pids } = this.options.processes;
+    this.#demand.take({ threads: demandOf(pids), elapsedMs: nowMs - this.#demandAtMs, awakeMs });
     this.#demandAtMs = nowMs;
-    this.#demand.take(this.options.processes.demand(), elapsedMs);
+    this.#awakeMs = 0;
+  }
+
+  get #isResting(): boolean {
+    return this.#demand.cores < restingCores;
   }
 
   #applyNiceness(): void {
     const { config, group, processes } = this.options;
+    // Where it could not be lowered again it would be for ever.
     const isGreedy = this.#canLowerNiceness && this.#demand.isGreedy;
-    const isBehind = isGreedy || this.watch.share === "over-share";
-    const nice = isBehind ? config.nicenessOverShare : config.niceness;
+    const nice = isGreedy || this.watch.share === "over-share" ? config.nicenessOverShare : config.niceness;
     if (processes.setNice(nice)) group?.setNice(nice);
   }
 
@@ -227,17 +248,57 @@ export class CellMonitor implements Disposable {
     return verdict;
   }
 
+  /** Cores that it wants. */
+  get cores(): number {
+    return this.#demand.cores;
+  }
+
+  /** It is behind the others, and does not stand still for anything else. */
+  get takesTurns(): boolean {
+    return this.#isBehind && !this.#holds.has("order") && !this.#holds.has("disk");
+  }
+
+  /** It is not its turn on the CPU, until it is {@linkcode release}d. */
+  hold(nowMs: number): void {
+    if (!this.#hold("turn")) return;
+    this.#turnlessMs += nowMs - (this.#heldAtMs ?? nowMs);
+    this.#heldAtMs = nowMs;
+    if (this.#turnlessMs + tellAheadMs / 2 < this.#turnlessToldMs) return;
+    this.#turnlessToldMs += tellAheadMs;
+    this.options.paused(tellAheadMs);
+  }
+
+  release(): void {
+    this.#heldAtMs = undefined;
+    this.#release("turn");
+  }
+
+  get #isBehind(): boolean {
+    return this.#demand.isGreedy || this.watch.share === "over-share";
+  }
+
+  /** False when there is no process yet. */
+  #hold(reason: Exclude<Hold, "order">): boolean {
+    if (this.#holds.has(reason)) return true;
+    if (this.#holds.size === 0 && !this.options.processes.stop()) return false;
+    this.#holds.add(reason);
+    return true;
+  }
+
+  #release(reason: Hold): void {
+    if (this.#holds.delete(reason) && this.#holds.size === 0) this.options.processes.resume();
+  }
+
   /** Sends the signal to whatever runs; true when nothing does. */
   stop(): boolean {
     const { processes } = this.options;
-    this.#isStopped = processes.stop();
-    return this.#isStopped && processes.areStopped;
+    if (processes.stop()) this.#holds.add("order");
+    return this.#holds.has("order") && processes.areStopped;
   }
 
   resume(): void {
-    this.#isStopped = false;
     this.#looksAwake = 0;
-    this.options.processes.resume();
+    this.#release("order");
   }
 
   /** Where it did nothing that is seen, what it asked for is looked at less often. */

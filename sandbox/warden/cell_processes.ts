@@ -23,12 +23,10 @@ import {
   type ProcessStat,
   programOf,
   proportionalPageBytes,
-  readDemand,
   readMemory,
   readStat,
   readUptimeMs,
   StatFile,
-  type ThreadDemand,
   threadsOf,
   type Units,
   writtenBytesOf,
@@ -244,18 +242,6 @@ export class CellProcesses implements Disposable {
       if (this.#nicedSessions.has(session) || setSessionNice(pid, nice)) sessions.add(session);
     }
     this.#nicedSessions = sessions;
-  }
-
-  /** Of all threads of those of the last look. */
-  demand(): ReadonlyMap<number, ThreadDemand> {
-    const demands = new Map<number, ThreadDemand>();
-    for (const pid of this.pids) {
-      for (const thread of threadsOf(pid)) {
-        const demand = readDemand(pid, thread);
-        if (demand !== undefined) demands.set(thread, demand);
-      }
-    }
-    return demands;
   }
 
   /** To disks, since it began. */

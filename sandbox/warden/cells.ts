@@ -26,8 +26,11 @@ import { checkGrantedLinks } from "./granted_links.ts";
 import { GrantsCheck } from "./grants_check.ts";
 import { Pace } from "./pace.ts";
 import { readUnits } from "./proc.ts";
+import { removeFolder } from "./remove_folder.ts";
+import { TurnKeeper } from "./turn_keeper.ts";
 
 export interface CellsOptions {
+  readonly kernelPid: number;
   readonly host: HostPrograms;
   readonly bundleDir: string;
   readonly config: Config["cells"];
@@ -88,15 +91,17 @@ export class Cells {
   readonly #auditPipes: AuditPipes | undefined;
   readonly #auditShare = new AuditShare();
   readonly #diskRates: DiskRates;
+  readonly #turnKeeper: TurnKeeper;
   readonly #units = readUnits();
   readonly #cores = navigator.hardwareConcurrency;
   #sampler: ReturnType<typeof setInterval> | undefined;
   #isClosed = false;
 
   constructor(private readonly options: CellsOptions) {
-    const { host, own } = options;
+    const { config, host, own } = options;
     this.#grantsCheck = new GrantsCheck({ ...options, pace: this.#pace });
-    this.#diskRates = new DiskRates(options.config.diskMbPerSecond);
+    this.#diskRates = new DiskRates(config.diskMbPerSecond);
+    this.#turnKeeper = new TurnKeeper({ ...options, cores: this.#cores });
     this.#auditPipes = isAudited(host)
       ? new AuditPipes(host.mkfifo ?? "", `${own.runFolder}/audit`)
       : undefined;
@@ -319,8 +324,8 @@ export class Cells {
 
   #sample(): void {
     const nowMs = performance.now();
-    for (const running of this.#running.values()) {
-      if (running.killed !== undefined) continue;
+    const alive = this.#running.values().filter(({ killed }) => killed === undefined).toArray();
+    for (const running of alive) {
       const { audit, monitor } = running;
       const verdict = monitor.look(nowMs);
       const tampering = audit?.isDue || monitor.isAuditDue(nowMs) ? audit?.read(nowMs) : undefined;
@@ -328,6 +333,7 @@ export class Cells {
       else if (tampering !== undefined) this.#end(running, { reason: null, detail: tampering, calls: [] });
       else if (monitor.areFoldersDue(nowMs)) this.#track(this.#measureFolders(running));
     }
+    this.#turnKeeper.look(alive.map(({ monitor }) => monitor), nowMs);
   }
 
   async #measureFolders(running: RunningCell): Promise<void> {
@@ -385,13 +391,5 @@ export class Cells {
   #track(task: Promise<void>): void {
     const tracked = task.finally(() => this.#tasks.delete(tracked));
     this.#tasks.add(tracked);
-  }
-}
-
-async function removeFolder(path: string): Promise<void> {
-  try {
-    await Deno.remove(path, { recursive: true });
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
 }

@@ -3,12 +3,13 @@ import { canLowerNiceness, CpuDemand } from "./cpu_demand.ts";
 import type { ThreadDemand } from "./proc.ts";
 
 const lookMs = 100;
+const oneLook = { elapsedMs: lookMs, awakeMs: lookMs };
 
 /** After a while of looks each 100 ms at threads that ran and waited for so much of each. */
 function after(looks: number, demand: CpuDemand, ...threads: [ranMs: number, waitedMs: number][]): boolean {
   const sums = new Map<number, ThreadDemand>(threads.map((_, id) => [id, { ranMs: 0, waitedMs: 0 }]));
-  for (let look = 0; look <= looks; look++) {
-    demand.take(sums, lookMs);
+  for (let at = 0; at <= looks; at++) {
+    demand.take({ threads: sums, ...oneLook });
     for (const [id, [ranMs = 0, waitedMs = 0]] of threads.entries()) {
       const sum = sums.get(id) ?? { ranMs: 0, waitedMs: 0 };
       sums.set(id, { ranMs: sum.ranMs + ranMs, waitedMs: sum.waitedMs + waitedMs });
@@ -43,7 +44,7 @@ function partGreedy(needsMs: number, seconds: number, demand: CpuDemand): number
   let [ranMs, waitedMs, greedyLooks, areOthersBehind] = [0, 0, 0, false];
   const looks = seconds * 1_000 / lookMs;
   for (let look = 0; look < looks; look++) {
-    demand.take(new Map([[1, { ranMs, waitedMs }]]), lookMs);
+    demand.take({ threads: new Map([[1, { ranMs, waitedMs }]]), ...oneLook });
     if (demand.isGreedy) greedyLooks++;
     // They run too, from the same moment on, and are found out as soon.
     areOthersBehind ||= demand.isGreedy;
@@ -68,7 +69,7 @@ Deno.test("CpuDemand tries a loop less and less often, and at other times than i
     const atSeconds: number[] = [];
     let [ranMs, wasGreedy] = [0, false];
     for (let look = 0; look < 12_000; look++, ranMs += lookMs) {
-      const isGreedy = demand.take(new Map([[1, { ranMs, waitedMs: 0 }]]), lookMs);
+      const isGreedy = demand.take({ threads: new Map([[1, { ranMs, waitedMs: 0 }]]), ...oneLook });
       if (wasGreedy && !isGreedy) atSeconds.push(Math.round(look * lookMs / 1_000));
       wasGreedy = isGreedy;
     }
@@ -91,7 +92,7 @@ function isGreedyIn(looks: number, { atOnce, lifeLooks }: { atOnce: number; life
       const age = look - began(slot, look);
       return [began(slot, look) * 1_000 + slot + 1_000_000, { ranMs: 90 * (age + 1), waitedMs: 5 }];
     });
-    demand.take(new Map([[1, { ranMs: look, waitedMs: 0 }], ...threads]), lookMs);
+    demand.take({ threads: new Map([[1, { ranMs: look, waitedMs: 0 }], ...threads]), ...oneLook });
     wasGreedy ||= demand.isGreedy;
   }
   return wasGreedy;
@@ -106,8 +107,24 @@ Deno.test("CpuDemand takes a loop that moves on from Worker to Worker for what i
 
 Deno.test("CpuDemand counts nothing of what ran before its first look", () => {
   const demand = new CpuDemand();
-  demand.take(new Map([[1, { ranMs: 60_000, waitedMs: 0 }]]), 10_000);
+  const threads = new Map([[1, { ranMs: 60_000, waitedMs: 0 }]]);
+  demand.take({ threads, elapsedMs: 10_000, awakeMs: 10_000 });
   equal(demand.isGreedy, false);
+});
+
+Deno.test("CpuDemand does not take standing still for rest, and counts it as time until a trial", () => {
+  const demand = new CpuDemand(() => 0.5);
+  equal(after(10, demand, [100, 0]), true);
+  // It runs in one tenth of the time, and then without a rest.
+  let ranMs = 1_100;
+  const look = () =>
+    demand.take({
+      threads: new Map([[0, { ranMs: ranMs += 100, waitedMs: 0 }]]),
+      elapsedMs: 1_000,
+      awakeMs: 100,
+    });
+  deepEqual([look(), look(), look(), look()], [true, true, true, true]);
+  equal(look(), false, "five seconds after it became greedy it is tried");
 });
 
 Deno.test("canLowerNiceness() leaves the niceness as it was, and is true of root", {

@@ -18,6 +18,7 @@ import { Cells } from "./cells.ts";
 import type { CellGroups } from "./cgroup.ts";
 import { type HostPrograms, kernelCommand } from "./command_line.ts";
 import { endChild } from "./child_process.ts";
+import { removeFolder } from "./remove_folder.ts";
 import { MessageWriter, readMessages } from "./lines.ts";
 
 export interface KernelOptions {
@@ -75,6 +76,7 @@ export class KernelProcess {
     }).spawn();
     this.#pipe = new MessageWriter(this.#child.stdin);
     this.#cells = new Cells({
+      kernelPid: this.#child.pid,
       host,
       bundleDir: options.bundleDir,
       config: config.cells,
@@ -110,15 +112,10 @@ export class KernelProcess {
     return { exitCode: code, signal, drained: this.#drained };
   }
 
+  /** Something else may clean the temporary folder; and one that stays is no reason to serve nobody. */
   async #removeRunFolder(): Promise<void> {
-    try {
-      await Deno.remove(this.options.runFolder, { recursive: true });
-    } catch (error) {
-      // Something else may clean the temporary folder. A folder that stays is no reason to serve nobody.
-      if (!(error instanceof Deno.errors.NotFound)) {
-        this.options.log(`Cannot remove run folder "${this.options.runFolder}": ${error}`);
-      }
-    }
+    const { log, runFolder } = this.options;
+    await removeFolder(runFolder).catch((error) => log(`Cannot remove run folder "${runFolder}": ${error}`));
   }
 
   async #readMessages(): Promise<void> {

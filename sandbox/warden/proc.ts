@@ -156,6 +156,18 @@ export function readDemand(pid: number, thread: number): ThreadDemand | undefine
   return { ranMs: ran / 1e6, waitedMs: waited / 1e6 };
 }
 
+/** Of all threads of some processes. */
+export function demandOf(pids: readonly number[]): ReadonlyMap<number, ThreadDemand> {
+  const demands = new Map<number, ThreadDemand>();
+  for (const pid of pids) {
+    for (const thread of threadsOf(pid)) {
+      const demand = readDemand(pid, thread);
+      if (demand !== undefined) demands.set(thread, demand);
+    }
+  }
+  return demands;
+}
+
 export function threadsOf(pid: number): number[] {
   return (namesIn(`/proc/${pid}/task`) ?? []).map(Number);
 }

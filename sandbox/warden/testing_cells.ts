@@ -62,6 +62,7 @@ export class TestingCells implements AsyncDisposable {
     this.#listener = Deno.listen({ transport: "unix", path: `${root}/run/s` });
     this.#accepting = this.#accept();
     this.cells = new Cells({
+      kernelPid: Deno.pid,
       host: findHostPrograms(Deno.env.get("PATH") ?? ""),
       bundleDir: decodeURIComponent(new URL("../dist", import.meta.url).pathname),
       config: { ...configSchema.parse({}).cells, ...config },

@@ -1,0 +1,47 @@
+/**
+ * Keeps the turns of greedy cells: looks at what the kernel and the cells want of the CPU, and stops those whose turn
+ * it is not.
+ *
+ * @module
+ */
+import type { Config } from "../../schemas/config.ts";
+import type { CellMonitor } from "./cell_monitor.ts";
+import { CpuTurns } from "./cpu_turns.ts";
+import { demandOf } from "./proc.ts";
+import { ThreadShares } from "./thread_shares.ts";
+
+export interface TurnKeeperOptions {
+  readonly kernelPid: number;
+  readonly cores: number;
+  readonly config: Pick<Config["cells"], "greedyPercentMin">;
+}
+
+type Watched = Pick<CellMonitor, "cores" | "takesTurns" | "hold" | "release">;
+
+export class TurnKeeper<T extends Watched = CellMonitor> {
+  readonly #turns: CpuTurns<T>;
+  readonly #kernel = new ThreadShares();
+  #kernelAtMs = 0;
+
+  constructor(private readonly options: TurnKeeperOptions) {
+    const { cores, config } = options;
+    this.#turns = new CpuTurns({ cores, partMin: config.greedyPercentMin / 100 });
+  }
+
+  /** To be asked at each look, with all that run. */
+  look(monitors: readonly T[], nowMs: number): void {
+    const behind = monitors.filter(({ takesTurns }) => takesTurns);
+    const running = behind.length === 0 ? undefined : this.#turns.take(behind, this.#wanted(monitors, nowMs));
+    for (const monitor of monitors) {
+      if (!monitor.takesTurns || running?.has(monitor)) monitor.release();
+      else monitor.hold(nowMs);
+    }
+  }
+
+  /** By all that are not behind. */
+  #wanted(monitors: readonly T[], nowMs: number): number {
+    this.#kernel.take(demandOf([this.options.kernelPid]), nowMs - this.#kernelAtMs);
+    this.#kernelAtMs = nowMs;
+    return monitors.reduce((sum, { cores, takesTurns }) => takesTurns ? sum : sum + cores, this.#kernel.sum);
+  }
+}
