@@ -18,6 +18,7 @@ import { canLowerNiceness, CpuDemand } from "./cpu_demand.ts";
 import type { DiskRate } from "./disk_rate.ts";
 import { type FolderMeasure, measureFolder } from "./folder_use.ts";
 import type { Pace } from "./pace.ts";
+import type { Suspects } from "./suspects.ts";
 import { addSocketsOf, demandOf, descriptorsOf, localSockets, readStat, type Units } from "./proc.ts";
 
 export interface CellMonitorOptions {
@@ -29,6 +30,7 @@ export interface CellMonitorOptions {
   readonly config: Config["cells"];
   /** Of the plugin. */
   readonly disk: DiskRate;
+  readonly suspects: Suspects;
   /** It will stand still for so long. */
   paused(pauseMs: number): void;
   readonly cores: number;
@@ -87,6 +89,7 @@ export class CellMonitor implements Disposable {
   #looksAwake = 0;
   readonly #demand = new CpuDemand();
   #demandAtMs = 0;
+  #wasCalled = false;
   /** Since that look, the time in which it could run. */
   #awakeMs = 0;
   readonly #canLowerNiceness = canLowerNiceness();
@@ -222,8 +225,12 @@ export class CellMonitor implements Disposable {
   #lookAtDemand(nowMs: number, usedMs: number): void {
     const awakeMs = this.#awakeMs;
     if (awakeMs < demandMs || usedMs === 0 && this.#isResting) return;
-    const { pids } = this.options.processes;
-    this.#demand.take({ threads: demandOf(pids), elapsedMs: nowMs - this.#demandAtMs, awakeMs });
+    const { description: { dataDir }, processes: { pids }, suspects } = this.options;
+    // A start is forgiven what it takes.
+    const isSuspect = this.#wasCalled && suspects.has(dataDir, nowMs);
+    const elapsedMs = nowMs - this.#demandAtMs;
+    const isGreedy = this.#demand.take({ threads: demandOf(pids), elapsedMs, awakeMs, isSuspect });
+    if (isGreedy) suspects.add(dataDir, nowMs);
     this.#demandAtMs = nowMs;
     this.#awakeMs = 0;
   }
@@ -245,17 +252,23 @@ export class CellMonitor implements Disposable {
     // What an idle cell used until now, its start above all, is no call's.
     const verdict = this.watch.calls.isIdle ? this.look(nowMs) : undefined;
     this.watch.calls.report(count, ids);
+    this.#wasCalled ||= count > 0;
     return verdict;
   }
 
   /** Cores that it wants. */
   get cores(): number {
-    return this.#demand.cores;
+    return this.#isOut ? 0 : this.#demand.cores;
   }
 
-  /** It is behind the others, and does not stand still for anything else. */
+  /** It is behind the others. */
   get takesTurns(): boolean {
-    return this.#isBehind && !this.#holds.has("order") && !this.#holds.has("disk");
+    return this.#isBehind && !this.#isOut;
+  }
+
+  /** It stands still for something else than turns. */
+  get #isOut(): boolean {
+    return this.#holds.has("order") || this.#holds.has("disk");
   }
 
   /** It is not its turn on the CPU, until it is {@linkcode release}d. */

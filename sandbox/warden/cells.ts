@@ -27,6 +27,7 @@ import { GrantsCheck } from "./grants_check.ts";
 import { Pace } from "./pace.ts";
 import { readUnits } from "./proc.ts";
 import { removeFolder } from "./remove_folder.ts";
+import { Suspects } from "./suspects.ts";
 import { TurnKeeper } from "./turn_keeper.ts";
 
 export interface CellsOptions {
@@ -91,6 +92,7 @@ export class Cells {
   readonly #auditPipes: AuditPipes | undefined;
   readonly #auditShare = new AuditShare();
   readonly #diskRates: DiskRates;
+  readonly #suspects = new Suspects();
   readonly #turnKeeper: TurnKeeper;
   readonly #units = readUnits();
   readonly #cores = navigator.hardwareConcurrency;
@@ -220,7 +222,7 @@ export class Cells {
       threadsMax: threadsMax(limits, this.#cores),
     });
     const monitored = { description, processes, group, temporaryDir: ownTemporaryDir };
-    const machine = { cores: this.#cores, units: this.#units };
+    const machine = { cores: this.#cores, units: this.#units, suspects: this.#suspects };
     const nowMs = performance.now();
     const disk = this.#diskRates.of(description, nowMs);
     const paused = (ms: number) => this.options.report({ type: "paused", cell, ms });

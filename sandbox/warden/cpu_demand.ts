@@ -10,6 +10,9 @@
  * trial from time to time, with the rights of the others: it has passed when it rests then. Each trial that is
  * failed doubles the time to the next, so a loop has little of that.
  *
+ * A burst is forgiven, but not again and again: one whose plugin was greedy not long ago, in this cell or in one
+ * before it, is found out sooner.
+ *
  * Pure, but for {@linkcode canLowerNiceness}.
  *
  * @module
@@ -18,6 +21,8 @@ import { getPriority, setPriority } from "node:os";
 import type { ThreadDemand } from "./proc.ts";
 import { ThreadShares } from "./thread_shares.ts";
 
+/** Shares are those of about so long; of a suspect, as long as it is modest, of less. */
+const windowMs = { usual: 400, suspect: 100 } as const;
 /** Shares of a core. A thread that is greedy is so until it clearly rests. */
 const greedyFrom = { thread: 0.85, cell: 1.5 } as const;
 const modestBelow = { thread: 0.6, cell: 1 } as const;
@@ -32,6 +37,8 @@ export interface DemandLook {
   readonly elapsedMs: number;
   /** Of that, while it could run. */
   readonly awakeMs: number;
+  /** Its plugin was greedy not long ago. */
+  readonly isSuspect: boolean;
 }
 
 export class CpuDemand {
@@ -54,8 +61,9 @@ export class CpuDemand {
     return this.#shares.sum;
   }
 
-  take({ threads, elapsedMs, awakeMs }: DemandLook): boolean {
-    this.#shares.take(threads, awakeMs);
+  take({ threads, elapsedMs, awakeMs, isSuspect }: DemandLook): boolean {
+    const isHurried = isSuspect && this.#state === "modest";
+    this.#shares.take(threads, awakeMs, isHurried ? windowMs.suspect : windowMs.usual);
     const bounds = this.isGreedy ? modestBelow : greedyFrom;
     this.#stateMs += elapsedMs;
     this.#judge(this.#shares.most > bounds.thread || this.#shares.sum > bounds.cell);

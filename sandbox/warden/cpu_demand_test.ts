@@ -3,7 +3,7 @@ import { canLowerNiceness, CpuDemand } from "./cpu_demand.ts";
 import type { ThreadDemand } from "./proc.ts";
 
 const lookMs = 100;
-const oneLook = { elapsedMs: lookMs, awakeMs: lookMs };
+const oneLook = { elapsedMs: lookMs, awakeMs: lookMs, isSuspect: false };
 
 /** After a while of looks each 100 ms at threads that ran and waited for so much of each. */
 function after(looks: number, demand: CpuDemand, ...threads: [ranMs: number, waitedMs: number][]): boolean {
@@ -105,10 +105,23 @@ Deno.test("CpuDemand takes a loop that moves on from Worker to Worker for what i
   equal(isGreedyIn(5, { atOnce: 1, lifeLooks: 1 }), false);
 });
 
+Deno.test("CpuDemand finds a suspect out sooner, but not one that rests", () => {
+  const looksUntilGreedy = (ranMs: number, isSuspect: boolean) => {
+    const demand = new CpuDemand();
+    for (let look = 0; look < 50; look++) {
+      const threads = new Map([[1, { ranMs: look * ranMs, waitedMs: 0 }]]);
+      if (demand.take({ threads, ...oneLook, isSuspect })) return look;
+    }
+    return undefined;
+  };
+  deepEqual([looksUntilGreedy(100, false), looksUntilGreedy(100, true)], [8, 2]);
+  deepEqual([looksUntilGreedy(60, false), looksUntilGreedy(60, true)], [undefined, undefined]);
+});
+
 Deno.test("CpuDemand counts nothing of what ran before its first look", () => {
   const demand = new CpuDemand();
   const threads = new Map([[1, { ranMs: 60_000, waitedMs: 0 }]]);
-  demand.take({ threads, elapsedMs: 10_000, awakeMs: 10_000 });
+  demand.take({ threads, elapsedMs: 10_000, awakeMs: 10_000, isSuspect: false });
   equal(demand.isGreedy, false);
 });
 
@@ -122,6 +135,7 @@ Deno.test("CpuDemand does not take standing still for rest, and counts it as tim
       threads: new Map([[0, { ranMs: ranMs += 100, waitedMs: 0 }]]),
       elapsedMs: 1_000,
       awakeMs: 100,
+      isSuspect: false,
     });
   deepEqual([look(), look(), look(), look()], [true, true, true, true]);
   equal(look(), false, "five seconds after it became greedy it is tried");

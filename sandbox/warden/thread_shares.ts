@@ -9,8 +9,6 @@
  */
 import type { ThreadDemand } from "./proc.ts";
 
-/** A share is that of about so long. */
-const windowMs = 400;
 /** Of a thread that ended, less is forgotten. */
 const endedShareMin = 0.01;
 
@@ -34,8 +32,11 @@ export class ThreadShares {
     return [...this.#shares(), ...this.#ended].reduce((sum, share) => sum + share, 0);
   }
 
-  /** `elapsedMs`: since the last time, without that in which they could not run. */
-  take(threads: ReadonlyMap<number, ThreadDemand>, elapsedMs: number): void {
+  /**
+   * `elapsedMs`: since the last time, without that in which they could not run. A share is that of about `windowMs`
+   * until now.
+   */
+  take(threads: ReadonlyMap<number, ThreadDemand>, elapsedMs: number, windowMs: number): void {
     const weight = 1 - Math.exp(-elapsedMs / windowMs);
     // At the first look nobody knows since when it ran.
     const known = this.#threads;

@@ -16,6 +16,9 @@ export interface TurnKeeperOptions {
   readonly config: Pick<Config["cells"], "greedyPercentMin">;
 }
 
+/** What the kernel wants is what it wanted for about so long. */
+const windowMs = 400;
+
 type Watched = Pick<CellMonitor, "cores" | "takesTurns" | "hold" | "release">;
 
 export class TurnKeeper<T extends Watched = CellMonitor> {
@@ -40,7 +43,7 @@ export class TurnKeeper<T extends Watched = CellMonitor> {
 
   /** By all that are not behind. */
   #wanted(monitors: readonly T[], nowMs: number): number {
-    this.#kernel.take(demandOf([this.options.kernelPid]), nowMs - this.#kernelAtMs);
+    this.#kernel.take(demandOf([this.options.kernelPid]), nowMs - this.#kernelAtMs, windowMs);
     this.#kernelAtMs = nowMs;
     return monitors.reduce((sum, { cores, takesTurns }) => takesTurns ? sum : sum + cores, this.#kernel.sum);
   }
