@@ -227,10 +227,11 @@ export class CellMonitor implements Disposable {
     if (awakeMs < demandMs || usedMs === 0 && this.#isResting) return;
     const { description: { dataDir }, processes: { pids }, suspects } = this.options;
     // A start is forgiven what it takes.
-    const isSuspect = this.#wasCalled && suspects.has(dataDir, nowMs);
+    const suspectTrialAfterMs = this.#wasCalled ? suspects.trialAfterMs(dataDir, nowMs) : undefined;
     const elapsedMs = nowMs - this.#demandAtMs;
-    const isGreedy = this.#demand.take({ threads: demandOf(pids), elapsedMs, awakeMs, isSuspect });
-    if (isGreedy) suspects.add(dataDir, nowMs);
+    this.#demand.take({ threads: demandOf(pids), elapsedMs, awakeMs, suspectTrialAfterMs });
+    if (this.#demand.hasPassed) suspects.delete(dataDir);
+    else if (this.#demand.isGreedy) suspects.add(dataDir, this.#demand.trialAfterMs, nowMs);
     this.#demandAtMs = nowMs;
     this.#awakeMs = 0;
   }

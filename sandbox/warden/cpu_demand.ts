@@ -37,8 +37,8 @@ export interface DemandLook {
   readonly elapsedMs: number;
   /** Of that, while it could run. */
   readonly awakeMs: number;
-  /** Its plugin was greedy not long ago. */
-  readonly isSuspect: boolean;
+  /** Its plugin is among the {@linkcode Suspects}: how long it is to be greedy before it is tried. */
+  readonly suspectTrialAfterMs?: number | undefined;
 }
 
 export class CpuDemand {
@@ -48,6 +48,7 @@ export class CpuDemand {
   #stateMs = 0;
   #trialDueMs = 0;
   #trialAfterMs: number = trialAfterMs.least;
+  #hasPassed = false;
 
   /** `random`: below 1. */
   constructor(private readonly random: () => number = () => Math.random()) {}
@@ -61,23 +62,37 @@ export class CpuDemand {
     return this.#shares.sum;
   }
 
-  take({ threads, elapsedMs, awakeMs, isSuspect }: DemandLook): boolean {
-    const isHurried = isSuspect && this.#state === "modest";
+  /** From becoming greedy to a trial, about. */
+  get trialAfterMs(): number {
+    return this.#trialAfterMs;
+  }
+
+  /** Its last look ended a trial that it has passed. */
+  get hasPassed(): boolean {
+    return this.#hasPassed;
+  }
+
+  take({ threads, elapsedMs, awakeMs, suspectTrialAfterMs }: DemandLook): boolean {
+    const isHurried = suspectTrialAfterMs !== undefined && this.#state === "modest";
     this.#shares.take(threads, awakeMs, isHurried ? windowMs.suspect : windowMs.usual);
     const bounds = this.isGreedy ? modestBelow : greedyFrom;
     this.#stateMs += elapsedMs;
-    this.#judge(this.#shares.most > bounds.thread || this.#shares.sum > bounds.cell);
+    this.#hasPassed = false;
+    this.#judge(this.#shares.most > bounds.thread || this.#shares.sum > bounds.cell, suspectTrialAfterMs);
     return this.isGreedy;
   }
 
-  #judge(wantsMuch: boolean): void {
+  #judge(wantsMuch: boolean, afterMs: number = trialAfterMs.least): void {
     switch (this.#state) {
       case "modest":
-        if (wantsMuch) this.#becomeGreedy(trialAfterMs.least);
+        if (wantsMuch) this.#becomeGreedy(afterMs);
         return;
       case "trial":
         if (wantsMuch) this.#becomeGreedy(Math.min(trialAfterMs.most, 2 * this.#trialAfterMs));
-        else if (this.#stateMs >= trialMs) this.#enter("modest");
+        else if (this.#stateMs >= trialMs) {
+          this.#hasPassed = true;
+          this.#enter("modest");
+        }
         return;
       case "greedy":
         if (!wantsMuch) this.#enter("modest");

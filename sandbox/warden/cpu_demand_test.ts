@@ -3,7 +3,7 @@ import { canLowerNiceness, CpuDemand } from "./cpu_demand.ts";
 import type { ThreadDemand } from "./proc.ts";
 
 const lookMs = 100;
-const oneLook = { elapsedMs: lookMs, awakeMs: lookMs, isSuspect: false };
+const oneLook = { elapsedMs: lookMs, awakeMs: lookMs };
 
 /** After a while of looks each 100 ms at threads that ran and waited for so much of each. */
 function after(looks: number, demand: CpuDemand, ...threads: [ranMs: number, waitedMs: number][]): boolean {
@@ -110,7 +110,9 @@ Deno.test("CpuDemand finds a suspect out sooner, but not one that rests", () => 
     const demand = new CpuDemand();
     for (let look = 0; look < 50; look++) {
       const threads = new Map([[1, { ranMs: look * ranMs, waitedMs: 0 }]]);
-      if (demand.take({ threads, ...oneLook, isSuspect })) return look;
+      if (demand.take({ threads, ...oneLook, ...(isSuspect ? { suspectTrialAfterMs: 5_000 } : {}) })) {
+        return look;
+      }
     }
     return undefined;
   };
@@ -121,7 +123,7 @@ Deno.test("CpuDemand finds a suspect out sooner, but not one that rests", () => 
 Deno.test("CpuDemand counts nothing of what ran before its first look", () => {
   const demand = new CpuDemand();
   const threads = new Map([[1, { ranMs: 60_000, waitedMs: 0 }]]);
-  demand.take({ threads, elapsedMs: 10_000, awakeMs: 10_000, isSuspect: false });
+  demand.take({ threads, elapsedMs: 10_000, awakeMs: 10_000 });
   equal(demand.isGreedy, false);
 });
 
@@ -135,7 +137,6 @@ Deno.test("CpuDemand does not take standing still for rest, and counts it as tim
       threads: new Map([[0, { ranMs: ranMs += 100, waitedMs: 0 }]]),
       elapsedMs: 1_000,
       awakeMs: 100,
-      isSuspect: false,
     });
   deepEqual([look(), look(), look(), look()], [true, true, true, true]);
   equal(look(), false, "five seconds after it became greedy it is tried");

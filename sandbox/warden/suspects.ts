@@ -1,6 +1,6 @@
 /**
  * Plugins that were greedy not long ago, see `cpu_demand.ts`. It is the plugin's and outlives its cells: else one that
- * has its cell ended again and again would be given the patience for a first burst with each. Pure.
+ * has its cell ended again and again would be given the patience for a first burst, and soon a trial, with each. Pure.
  *
  * @module
  */
@@ -8,16 +8,23 @@
 const rememberedMs = 600_000;
 
 export class Suspects {
-  /** By the private folder: until when. */
-  readonly #untilMs = new Map<string, number>();
+  /** By the private folder. */
+  readonly #suspects = new Map<string, { readonly trialAfterMs: number; readonly untilMs: number }>();
 
-  has(dataDir: string, nowMs: number): boolean {
-    return (this.#untilMs.get(dataDir) ?? -Infinity) > nowMs;
+  /** How long it is to be greedy before it is tried; undefined of none. */
+  trialAfterMs(dataDir: string, nowMs: number): number | undefined {
+    const suspect = this.#suspects.get(dataDir);
+    return suspect === undefined || suspect.untilMs <= nowMs ? undefined : suspect.trialAfterMs;
   }
 
   /** It is greedy now. */
-  add(dataDir: string, nowMs: number): void {
-    for (const [other, untilMs] of this.#untilMs) if (untilMs <= nowMs) this.#untilMs.delete(other);
-    this.#untilMs.set(dataDir, nowMs + rememberedMs);
+  add(dataDir: string, trialAfterMs: number, nowMs: number): void {
+    for (const [other, { untilMs }] of this.#suspects) if (untilMs <= nowMs) this.#suspects.delete(other);
+    this.#suspects.set(dataDir, { trialAfterMs, untilMs: nowMs + rememberedMs });
+  }
+
+  /** It has passed a trial. */
+  delete(dataDir: string): void {
+    this.#suspects.delete(dataDir);
   }
 }
