@@ -2,9 +2,11 @@
  * The slow lane: long work on the event loop, one at a time and in slices.
  *
  * Whoever has more to do than fits between two others' turns does it in here: frames of a cell that sends without
- * end, the check of an output of many megabytes. After each slice everything else has its turn; and where everything
- * else is much, several times as much of it as the slice took. So all that is long takes a part of a busy loop,
- * however many there are, and all of an idle one.
+ * end, the check of an output of many megabytes. After each slice everything else has its turn; and where there was
+ * something else lately, the lane rests for several times as long as the slice took. So all that is long takes a part
+ * of the time of a loop that others use, however many there are, and all of an idle one. What others took is no
+ * measure: they wait for one another, for a disk and for cells, and a call that passes the loop six times must not
+ * meet a slice each time.
  *
  * @module
  */
@@ -14,14 +16,14 @@ import { OwnTimes } from "./own_time.ts";
 
 /** What a slice should take. */
 const sliceMs = 0.5;
-/** Others may take as many times what a slice took, before the next. */
-const restsPerSlice = 3;
-/**
- * A loop is idle when so many turns in a row took less than that: one takes a few microseconds where there is nothing
- * to do, and fifty with one small request.
- */
-const idleTurns = 4;
-const idleTurnMs = 0.02;
+/** Beside others the lane rests for as many times what a slice took. */
+const restsPerSlice = 5;
+/** A turn of everything else is longer where there is something: one small request takes fifty microseconds. */
+const emptyTurnMs = 0.02;
+/** For so long others are expected to come again. */
+const expectedMs = 20;
+/** A shorter rest is owed. */
+const restMsMin = 1;
 /** Hashed between two looks at the clock. */
 const hashedBytes = 131_072;
 
@@ -30,6 +32,9 @@ export class SlowLane {
   readonly own: OwnTimes;
   readonly #waiting: (() => void)[] = [];
   #isTaken = false;
+  /** When others had something to do last. */
+  #othersAtMs = -Infinity;
+  #owedMs = 0;
 
   /** `nowMs` never goes back. */
   constructor(private readonly nowMs: () => number = () => performance.now()) {
@@ -56,13 +61,15 @@ export class SlowLane {
   }
 
   async #rest(workedMs: number): Promise<void> {
-    let shortTurns = 0;
-    for (let othersMs = 0; othersMs < restsPerSlice * workedMs && shortTurns < idleTurns;) {
-      const startedMs = this.nowMs();
-      await nextTurn();
-      const turnMs = this.nowMs() - startedMs;
-      shortTurns = turnMs < idleTurnMs ? shortTurns + 1 : 0;
-      othersMs += turnMs;
+    const startedMs = this.nowMs();
+    await nextTurn();
+    const nowMs = this.nowMs();
+    if (nowMs - startedMs >= emptyTurnMs) this.#othersAtMs = nowMs;
+    const isAlone = nowMs - this.#othersAtMs > expectedMs;
+    this.#owedMs = isAlone ? 0 : this.#owedMs + restsPerSlice * workedMs - (nowMs - startedMs);
+    if (this.#owedMs >= restMsMin) {
+      await pause(this.#owedMs);
+      this.#owedMs -= this.nowMs() - nowMs;
     }
     const next = this.#waiting.shift();
     if (next === undefined) this.#isTaken = false;
@@ -103,5 +110,11 @@ export function sha256Hex(bytes: Uint8Array, lane: SlowLane): string | Promise<s
 function nextTurn(): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   setImmediate(resolve);
+  return promise;
+}
+
+function pause(ms: number): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  setTimeout(resolve, ms);
   return promise;
 }
