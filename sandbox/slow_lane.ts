@@ -34,7 +34,7 @@ export class SlowLane {
   #isTaken = false;
   /** When others had something to do last. */
   #othersAtMs = -Infinity;
-  #owedMs = 0;
+  #restsUntilMs = -Infinity;
 
   /** `nowMs` never goes back. */
   constructor(private readonly nowMs: () => number = () => performance.now()) {
@@ -52,6 +52,8 @@ export class SlowLane {
       await promise;
     }
     this.#isTaken = true;
+    const restMs = this.#restsUntilMs - this.nowMs();
+    if (restMs >= restMsMin) await pause(restMs);
     const startedMs = this.nowMs();
     try {
       return slice();
@@ -66,11 +68,7 @@ export class SlowLane {
     const nowMs = this.nowMs();
     if (nowMs - startedMs >= emptyTurnMs) this.#othersAtMs = nowMs;
     const isAlone = nowMs - this.#othersAtMs > expectedMs;
-    this.#owedMs = isAlone ? 0 : this.#owedMs + restsPerSlice * workedMs - (nowMs - startedMs);
-    if (this.#owedMs >= restMsMin) {
-      await pause(this.#owedMs);
-      this.#owedMs -= this.nowMs() - nowMs;
-    }
+    this.#restsUntilMs = isAlone ? nowMs : Math.max(this.#restsUntilMs, startedMs) + restsPerSlice * workedMs;
     const next = this.#waiting.shift();
     if (next === undefined) this.#isTaken = false;
     else next();
