@@ -11,9 +11,9 @@ export class HeldLane extends SlowLane {
   /** How often it was asked for a turn. */
   asked = 0;
 
-  /** By its clock nothing takes time, so that frames never need the lane, however slow the machine. */
-  constructor() {
-    super(() => 0);
+  /** By the usual clock nothing takes time, so that frames never need the lane, however slow the machine. */
+  constructor(nowMs: () => number = () => 0) {
+    super(nowMs);
   }
 
   /** Resolves when it is asked for the first one. */
