@@ -6,12 +6,13 @@
  * - one call is one event: data is one line, so that nothing in it can end an event and begin another;
  * - `id` counts from 1 without a gap;
  * - a reader that lost its right to read is told so within `keepAliveMs`, and nothing after it;
- * - what waits in memory is what the caller of `send` does not wait for, and one pending progress.
+ * - what waits in memory is what the caller of `send` does not wait for, one pending progress, and a large result,
+ *   which is sent in pieces.
  *
  * @module
  */
 import type { Clock } from "../../sandbox/clock.ts";
-import { eventText, keepAliveText } from "./event_text.ts";
+import { eventEnd, eventHead, eventText, keepAliveText, withoutLineBreaks } from "./event_text.ts";
 
 export type EventName = "TOKEN" | "PROGRESS" | "COMPLETE" | "ERROR";
 
@@ -43,6 +44,8 @@ export class EventStream {
   #progress: string | undefined;
   #sequence = 0;
   #idle = true;
+  /** Of the last event, what the reader has not taken yet. */
+  #pieces: Iterator<Uint8Array, undefined> | undefined;
 
   constructor(private readonly options: EventStreamOptions) {
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -87,6 +90,28 @@ export class EventStream {
     if (this.#state === "closed") return;
     this.#flushProgress();
     this.#enqueueEvent(event, json);
+    this.#finish();
+  }
+
+  /** Sends the last event as its reader takes it. `pieces`: UTF-8 of the text of one JSON value. */
+  endInPieces(event: EventName, pieces: Iterator<Uint8Array, undefined>): void {
+    if (this.#state === "closed") return;
+    this.#flushProgress();
+    this.#sequence += 1;
+    this.#enqueue(encoder.encode(eventHead(this.#sequence, event)));
+    this.#pieces = pieces;
+    this.#sendPieces();
+  }
+
+  #sendPieces(): void {
+    while (this.#pieces !== undefined && this.#state !== "closed" && this.#hasRoom()) {
+      const { value, done } = this.#pieces.next();
+      this.#enqueue(done ? encoder.encode(eventEnd) : withoutLineBreaks(value));
+      if (done) this.#finish();
+    }
+  }
+
+  #finish(): void {
     if (this.state === "closed") return;
     this.#controller?.close();
     this.close();
@@ -95,6 +120,7 @@ export class EventStream {
   /** Lets go of everything; safe to repeat. */
   close(): void {
     this.#state = "closed";
+    this.#pieces = undefined;
     this.#cancelTimer();
     this.#resume();
   }
@@ -122,10 +148,12 @@ export class EventStream {
   #keepAlive(): void {
     const refusal = this.options.refusal();
     if (refusal !== undefined) {
-      this.end("ERROR", refusal);
+      // An event that has no end is none: its reader forgets what it has of it.
+      if (this.#pieces !== undefined) this.#finish();
+      else this.end("ERROR", refusal);
       return this.options.onCancel();
     }
-    if (this.#idle && this.#hasRoom()) this.#enqueue(keepAlive);
+    if (this.#idle && this.#pieces === undefined && this.#hasRoom()) this.#enqueue(keepAlive);
     this.#idle = true;
     if (this.#state !== "closed") this.#awaitTick();
   }
@@ -136,6 +164,7 @@ export class EventStream {
 
   #resume(): void {
     if (this.#state !== "closed") this.#flushProgress();
+    this.#sendPieces();
     this.#room?.resolve();
     this.#room = undefined;
   }

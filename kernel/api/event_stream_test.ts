@@ -30,6 +30,10 @@ function parseEvents(text: string): ReceivedEvent[] {
   });
 }
 
+function piecesOf(...pieces: string[]): Iterator<Uint8Array, undefined> {
+  return pieces.map((piece) => new TextEncoder().encode(piece)).values();
+}
+
 async function readRest(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<string> {
   const decoder = new TextDecoder();
   let text = "";
@@ -122,6 +126,7 @@ Deno.test("EventStream survives a reader that is lost within its enqueue", async
     (stream) => stream.send("TOKEN", "1"),
     (stream) => stream.sendProgress("{}"),
     (stream) => stream.end("COMPLETE", "{}"),
+    (stream) => stream.endInPieces("COMPLETE", piecesOf("{", "}")),
   ];
   for (const act of acts) {
     let cancels = 0;
@@ -133,6 +138,41 @@ Deno.test("EventStream survives a reader that is lost within its enqueue", async
     await reading;
     assert.deepEqual([stream.state, cancels], ["closed", 1]);
   }
+});
+
+Deno.test("EventStream sends a last event in pieces, as its reader takes them", async () => {
+  const clock = new TestingClock();
+  const stream = new EventStream({ ...quiet, clock, keepAliveMs: 100 });
+  const large = "x".repeat(65_536);
+  let asked = 0;
+  const pieces = piecesOf('["\u65e5",\n"', large, '",\r\n"', large, '"]');
+  stream.endInPieces("COMPLETE", {
+    next() {
+      asked++;
+      return pieces.next();
+    },
+  });
+  // A comment within it would be a part of it.
+  clock.advance(1_000);
+  assert.deepEqual([asked, stream.state], [2, "open"]);
+  const text = await readRest(stream.body.getReader());
+  assert.deepEqual(parseEvents(text), [
+    { id: "1", event: "COMPLETE", data: `["\u65e5", "${large}",  "${large}"]` },
+  ]);
+  assert.deepEqual([asked, stream.state, clock.isTimerSet], [6, "closed", false]);
+});
+
+Deno.test("EventStream leaves a last event without its end to a reader that lost its right", async () => {
+  const clock = new TestingClock();
+  let [mayRead, cancels] = [true, 0];
+  const refusal = () => mayRead ? undefined : '{"code":"UNAUTHENTICATED"}';
+  const stream = new EventStream({ keepAliveMs: 100, clock, refusal, onCancel: () => cancels += 1 });
+  stream.endInPieces("COMPLETE", piecesOf("[1,", "x".repeat(65_536), "]"));
+  mayRead = false;
+  clock.advance(100);
+  const text = await new Response(stream.body).text();
+  assert.match(text, /^id: 1\nevent: COMPLETE\ndata: \[1,x+$/);
+  assert.deepEqual([cancels, stream.state, clock.isTimerSet], [1, "closed", false]);
 });
 
 // Else a revoked token would hear a plugin for as long as that speaks.

@@ -24,7 +24,23 @@ export const eventStreamHeaders = { "content-type": "text/event-stream", "x-acce
 export function eventText(id: string | number, type: string, json: string): string {
   // A line break in JSON can only stand between its tokens, where a space says the same. Parsing and
   // serialising again would change numbers, and with them the bytes that `outputSha256` covers.
-  return `id: ${id}\nevent: ${type}\ndata: ${json.replace(/[\r\n]/g, " ")}\n\n`;
+  return `${eventHead(id, type)}${json.replace(/[\r\n]/g, " ")}${eventEnd}`;
+}
+
+/** What stands before the data of an event. */
+export function eventHead(id: string | number, type: string): string {
+  return `id: ${id}\nevent: ${type}\ndata: `;
+}
+
+/** What makes an event of what came before it; without it a reader forgets that. */
+export const eventEnd = "\n\n";
+
+const [lineFeed = 0, carriageReturn = 0, space = 0] = new TextEncoder().encode("\n\r ");
+
+/** UTF-8 of a part of the data of an event, as {@linkcode eventText} has it: in UTF-8 these bytes are nothing else. */
+export function withoutLineBreaks(bytes: Uint8Array): Uint8Array {
+  if (!bytes.includes(lineFeed) && !bytes.includes(carriageReturn)) return bytes;
+  return bytes.map((byte) => byte === lineFeed || byte === carriageReturn ? space : byte);
 }
 
 /** No event, but the id after which a reader that comes back goes on. */

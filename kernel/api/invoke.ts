@@ -18,7 +18,7 @@ import { EventStream } from "./event_stream.ts";
 import { eventStreamHeaders, keepAliveMs } from "./event_text.ts";
 import { checkJsonBytes, readBody } from "./json_body.ts";
 import { toProblemError } from "./problems.ts";
-import { checkpointMember, largeResultBody, resultMembers } from "./result_text.ts";
+import { checkpointMember, largeResultBody, largeResultPieces, resultMembers } from "./result_text.ts";
 import { bodyProblems, writeProblems, writtenHeaders } from "./responses.ts";
 import { checkpointHeader, requestIdHeader, securityHeaders } from "./security_headers.ts";
 
@@ -144,7 +144,10 @@ async function answerAsStream(
       progress: ({ fraction, note }) => events.sendProgress(JSON.stringify({ fraction, note })),
     },
   }).then((result) => {
-    events.end("COMPLETE", `{${resultMembers(result)},${checkpointMember(result.checkpoint)}}`);
+    const checkpoint = `,${checkpointMember(result.checkpoint)}`;
+    if (result.output.length > stringBytesMax) {
+      events.endInPieces("COMPLETE", largeResultPieces(result, checkpoint));
+    } else events.end("COMPLETE", `{${resultMembers(result)}${checkpoint}}`);
     return result.checkpoint;
   }).catch((error) => {
     if (events.state === "waiting") {

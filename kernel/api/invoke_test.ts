@@ -125,6 +125,14 @@ Deno.test("registerInvoke() streams tokens and progress, then the answer", async
   ]);
 });
 
+Deno.test("registerInvoke() streams an answer with a large output", async () => {
+  const large = "\u65e5".repeat(200_000);
+  const { post } = create(() => Promise.resolve(resultOf(`[\n"${large}"\r\n]`)));
+  const [[event, data] = [], ...more] = await eventsOf(await post("{}", streaming));
+  const { output, checkpoint } = data as { output: unknown; checkpoint: string };
+  assert.deepEqual([event, output, checkpoint, more], ["COMPLETE", [large], checkpointBase64, []]);
+});
+
 Deno.test("registerInvoke() answers a stream that fails before its first event with the problem", async () => {
   const { post } = create(() =>
     Promise.reject(new ProblemError("ACTION_NOT_FOUND", 'Cannot call "greet": none'))

@@ -27,14 +27,21 @@ const encoder = new TextEncoder();
 /** Of a large result, sent at a time. */
 const pieceBytes = 65_536;
 
-/** A large result as a body: its output is neither decoded nor copied as a whole, which would hold up all others. */
+/**
+ * The text of a large result in pieces of UTF-8: its output is neither decoded nor copied as a whole, which would hold
+ * up all others. `more`: members after the others.
+ */
+export function* largeResultPieces(result: CallResult, more = ""): Generator<Uint8Array, undefined> {
+  yield encoder.encode(`{"output":`);
+  for (let at = 0; at < result.output.length; at += pieceBytes) {
+    yield result.output.subarray(at, at + pieceBytes);
+  }
+  yield encoder.encode(`,${membersBeside(result)}${more}}`);
+}
+
+/** A large result as a body. */
 export function largeResultBody(result: CallResult): { body: ReadableStream<Uint8Array>; bytes: number } {
-  const parts = [
-    encoder.encode(`{"output":`),
-    result.output,
-    encoder.encode(`,${membersBeside(result)}}`),
-  ];
-  const pieces = piecesOf(parts);
+  const pieces = largeResultPieces(result);
   const body = new ReadableStream<Uint8Array>({
     pull(controller) {
       const { value, done } = pieces.next();
@@ -42,13 +49,7 @@ export function largeResultBody(result: CallResult): { body: ReadableStream<Uint
       else controller.enqueue(value);
     },
   });
-  return { body, bytes: parts.reduce((sum, part) => sum + part.length, 0) };
-}
-
-function* piecesOf(parts: readonly Uint8Array[]): Generator<Uint8Array, undefined> {
-  for (const part of parts) {
-    for (let at = 0; at < part.length; at += pieceBytes) yield part.subarray(at, at + pieceBytes);
-  }
+  return { body, bytes: `{"output":,${membersBeside(result)}}`.length + result.output.length };
 }
 
 /** The member beside them where there is no header. `checkpoint`: base64. */
