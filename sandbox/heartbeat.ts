@@ -31,6 +31,11 @@ export class Pulse {
   /** It stands still until then, and has heard of nothing that it is asked meanwhile. */
   #restsUntilMs = 0;
 
+  /** A later one than now only while it rests. */
+  get restsUntilMs(): number {
+    return this.#restsUntilMs;
+  }
+
   /** The nonce of the next ping. Only when the last one was answered. */
   ask(nowMs: number): number {
     this.#askedAtMs = Math.max(nowMs, this.#restsUntilMs);
@@ -46,7 +51,7 @@ export class Pulse {
 
   /** The time of a ping that is under way begins anew. */
   renew(nowMs: number): void {
-    if (this.#askedAtMs !== undefined) this.#askedAtMs = nowMs;
+    if (this.#askedAtMs !== undefined) this.#askedAtMs = Math.max(nowMs, this.#restsUntilMs);
   }
 
   /** It will not run for `restMs`, which count for nothing. */

@@ -109,6 +109,19 @@ Deno.test("Heartbeat counts nothing of a rest that began before it asked", () =>
   deepEqual(cell.silences, [500]);
 });
 
+Deno.test("Heartbeat leaves a cell its rest after the kernel was held up", () => {
+  const cell = new FakeCell(false);
+  const { clock } = createHeartbeat(cell);
+  clock.advance(100);
+  clock.holdUp(1_000);
+  cell.pulse.rest(clock.nowMs(), 1_000);
+  clock.holdUp(200);
+  clock.advance(1_250);
+  deepEqual(cell.silences, []);
+  clock.advance(100);
+  deepEqual(cell.silences.length, 1);
+});
+
 Deno.test("Heartbeat has no timer without cells", () => {
   const [a, b] = [new FakeCell(true), new FakeCell(true)];
   const { clock, heartbeat } = createHeartbeat(a, b);

@@ -12,6 +12,7 @@
  */
 import { createHash, type Hash } from "node:crypto";
 import { setImmediate } from "node:timers";
+import { type Clock, systemClock } from "./clock.ts";
 import { OwnTimes } from "./own_time.ts";
 
 /** What a slice should take. */
@@ -24,6 +25,8 @@ const emptyTurnMs = 0.02;
 const expectedMs = 20;
 /** A shorter rest is owed. */
 const restMsMin = 1;
+/** A slice that took longer was held up itself: by a process that was stopped, by the collection of garbage. */
+const workedMsMax = 10;
 /** Hashed between two looks at the clock. */
 const hashedBytes = 131_072;
 
@@ -32,13 +35,13 @@ export class SlowLane {
   readonly own: OwnTimes;
   readonly #waiting: (() => void)[] = [];
   #isTaken = false;
-  /** When others had something to do last. */
+  /** When others had something to do last, and the second time in a row. */
   #othersAtMs = -Infinity;
+  #othersAgainAtMs = -Infinity;
   #restsUntilMs = -Infinity;
 
-  /** `nowMs` never goes back. */
-  constructor(private readonly nowMs: () => number = () => performance.now()) {
-    this.own = new OwnTimes(nowMs);
+  constructor(private readonly clock: Clock = systemClock) {
+    this.own = new OwnTimes(() => clock.nowMs());
   }
 
   /**
@@ -52,26 +55,36 @@ export class SlowLane {
       await promise;
     }
     this.#isTaken = true;
-    const restMs = this.#restsUntilMs - this.nowMs();
-    if (restMs >= restMsMin) await pause(restMs);
-    const startedMs = this.nowMs();
+    const restMs = this.#restsUntilMs - this.clock.nowMs();
+    if (restMs >= restMsMin) await this.#pause(restMs);
+    const startedMs = this.clock.nowMs();
     try {
       return slice();
     } finally {
-      void this.#rest(this.nowMs() - startedMs);
+      void this.#rest(this.clock.nowMs() - startedMs);
     }
   }
 
   async #rest(workedMs: number): Promise<void> {
-    const startedMs = this.nowMs();
+    const startedMs = this.clock.nowMs();
     await nextTurn();
-    const nowMs = this.nowMs();
-    if (nowMs - startedMs >= emptyTurnMs) this.#othersAtMs = nowMs;
-    const isAlone = nowMs - this.#othersAtMs > expectedMs;
-    this.#restsUntilMs = isAlone ? nowMs : Math.max(this.#restsUntilMs, startedMs) + restsPerSlice * workedMs;
+    const nowMs = this.clock.nowMs();
+    if (nowMs - startedMs >= emptyTurnMs) {
+      if (nowMs - this.#othersAtMs <= expectedMs) this.#othersAgainAtMs = nowMs;
+      this.#othersAtMs = nowMs;
+    }
+    const isAlone = nowMs - this.#othersAgainAtMs > expectedMs;
+    const restMs = isAlone ? 0 : restsPerSlice * Math.min(workedMs, workedMsMax);
+    this.#restsUntilMs = Math.max(this.#restsUntilMs, startedMs) + restMs;
     const next = this.#waiting.shift();
     if (next === undefined) this.#isTaken = false;
     else next();
+  }
+
+  async #pause(ms: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.clock.setTimer(resolve, ms);
+    await promise;
   }
 }
 
@@ -108,11 +121,5 @@ export function sha256Hex(bytes: Uint8Array, lane: SlowLane): string | Promise<s
 function nextTurn(): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   setImmediate(resolve);
-  return promise;
-}
-
-function pause(ms: number): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  setTimeout(resolve, ms);
   return promise;
 }

@@ -21,32 +21,53 @@ Deno.test("SlowLane.run() hands on what a slice throws, and is free for the next
   equal(await next, "next");
 });
 
-/** How long ten slices of 1 ms take where a turn of everything else takes so long: by a clock that it moves. */
-async function timeOfTen(turnsMs: readonly number[]): Promise<number> {
+/** How long ten slices of `sliceMs` take where turns of everything else take so long: by a clock that they move. */
+async function timeOfTen(turnsMs: readonly number[], sliceMs = 1): Promise<number> {
   let nowMs = 0;
   let isOver = false;
-  const lane = new SlowLane(() => nowMs);
+  const clock = {
+    nowMs: () => nowMs,
+    setTimer(fire: () => void, inMs: number) {
+      nowMs += inMs;
+      queueMicrotask(fire);
+      return () => {};
+    },
+  };
+  const lane = new SlowLane(clock);
   const busy = (turn: number) => {
     nowMs += turnsMs[turn % turnsMs.length] ?? 0;
     if (!isOver) setImmediate(busy, turn + 1);
   };
   setImmediate(busy, 0);
-  for (let slice = 0; slice < 10; slice++) await lane.run(() => nowMs++);
+  for (let slice = 0; slice < 10; slice++) await lane.run(() => nowMs += sliceMs);
   isOver = true;
   return nowMs;
 }
 
-Deno.test("SlowLane leaves others several times what a slice took, where they have use for it", async () => {
-  // Nobody rests before the first slice. A turn of 0.08 ms has one small request; the last are of uneven traffic.
-  for (const turnsMs of [[1], [0.08], [0.05, 0.09], [0.2, 0, 0, 0]]) {
+Deno.test("SlowLane rests for several times what a slice took, where there are others", async () => {
+  // Nobody rests before there were others twice. A turn of 0.08 ms has one small request; the last traffic is uneven.
+  for (const turnsMs of [[1], [0.08], [0.05, 0.09], [0.2, 0, 0]]) {
     const tookMs = await timeOfTen(turnsMs);
-    ok(tookMs >= 10 + 9 * 3, `${tookMs} ms for 10 ms in the lane, turns of ${turnsMs} ms`);
+    ok(tookMs >= 10 + 6 * 5 && tookMs <= 10 + 9 * 5 + 12, `${tookMs} ms for 10 ms, turns of ${turnsMs} ms`);
   }
+});
+
+Deno.test("SlowLane owes the short rests of small slices", async () => {
+  const tookMs = await timeOfTen([0.08], 0.1);
+  ok(tookMs >= 3 && tookMs <= 7, `${tookMs} ms for 1 ms in the lane`);
+});
+
+Deno.test("SlowLane does not rest for long after a slice that was held up", async () => {
+  const tookMs = await timeOfTen([0.08], 60_000);
+  ok(tookMs < 10 * 60_000 + 9 * 51, `${tookMs} ms for ten minutes in the lane`);
 });
 
 Deno.test("SlowLane waits for nobody where the loop has nothing else to do", async () => {
   const tookMs = await timeOfTen([0.002]);
   ok(tookMs < 11, `${tookMs} ms for 10 ms in the lane`);
+  // One long turn now and then is the collection of garbage.
+  const withGarbageMs = await timeOfTen([0.002, 0.002, 0.002, 0.5, ...Array(60).fill(0.002)], 10);
+  ok(withGarbageMs < 102, `${withGarbageMs} ms for 100 ms in the lane`);
 });
 
 Deno.test("runInSlices() ends with what a step throws", async () => {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { systemClock } from "./clock.ts";
 import { SlowLane } from "./slow_lane.ts";
 
 export class HeldLane extends SlowLane {
@@ -13,7 +14,7 @@ export class HeldLane extends SlowLane {
 
   /** By the usual clock nothing takes time, so that frames never need the lane, however slow the machine. */
   constructor(nowMs: () => number = () => 0) {
-    super(nowMs);
+    super({ ...systemClock, nowMs });
   }
 
   /** Resolves when it is asked for the first one. */

@@ -3,7 +3,7 @@
  * function.
  *
  * A check that ran out of time while calls are under way says nothing: a plugin that computes is busy, and the
- * calls' own deadlines judge them. One check at a time; asking does not count as use of the plugin.
+ * calls' own deadlines judge them. Nor does one that did while its cell stood still. One check at a time; asking does not count as use of the plugin.
  *
  * @module
  */
@@ -23,7 +23,7 @@ export interface Health {
 export interface HealthWatchOptions {
   readonly plugin: string;
   readonly cell: Pick<SupervisedCell, "health" | "kill"> & {
-    readonly cell: Pick<SupervisedCell["cell"], "callsUnderWay">;
+    readonly cell: Pick<SupervisedCell["cell"], "callsUnderWay" | "pulse">;
   };
   readonly timing: Clock;
   readonly terms: NonNullable<Manifest["health"]>;
@@ -69,7 +69,9 @@ export class HealthWatch implements Disposable {
     // The cell has ended or was suspended meanwhile: its answer is of no more interest.
     if (this.#isOver || !this.options.isAwake()) return;
     const isLate = timing.nowMs() - startedMs >= timeoutMs - toleranceMs;
-    if (message !== undefined && isLate && cell.cell.callsUnderWay > 0) return;
+    const { callsUnderWay, pulse } = cell.cell;
+    const couldAnswer = callsUnderWay === 0 && pulse.restsUntilMs <= startedMs;
+    if (message !== undefined && isLate && !couldAnswer) return;
     const status = message === undefined ? "healthy" : "unhealthy";
     this.#failures = message === undefined ? 0 : this.#failures + 1;
     this.options.onResult({ status, atMs: this.options.nowMs(), message: message ?? null });

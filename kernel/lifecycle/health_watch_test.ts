@@ -7,7 +7,7 @@ const killed = (message: string) =>
 
 function create() {
   const timing = new TestingClock();
-  const state = { isAwake: true, callsUnderWay: 0 };
+  const state = { isAwake: true, callsUnderWay: 0, pulse: { restsUntilMs: 0 } };
   const checks: PromiseWithResolvers<string | undefined>[] = [];
   const results: Health[] = [];
   const unhealthy: string[] = [];
@@ -24,6 +24,7 @@ function create() {
         get callsUnderWay() {
           return state.callsUnderWay;
         },
+        pulse: state.pulse,
       },
     },
     timing,
@@ -79,6 +80,17 @@ Deno.test("HealthWatch does not count a check that ran out of time while calls a
   deepEqual([results, unhealthy], [[], []]);
   for (let turn = 0; turn < 3; turn++) await check("it is ill", 10);
   deepEqual(unhealthy, [killed("it is ill")]);
+});
+
+Deno.test("HealthWatch does not count a check that ran out of time while its cell stood still", async () => {
+  const { timing, state, results, unhealthy, check } = create();
+  for (let turn = 0; turn < 5; turn++) {
+    state.pulse.restsUntilMs = timing.nowMs() + 1_050;
+    await check("no answer within 100 ms", 100);
+  }
+  deepEqual([results, unhealthy], [[], []]);
+  for (let turn = 0; turn < 3; turn++) await check("no answer within 100 ms", 100);
+  deepEqual(unhealthy, [killed("no answer within 100 ms")]);
 });
 
 Deno.test("HealthWatch counts a check that ran out of time while nothing else is under way", async () => {

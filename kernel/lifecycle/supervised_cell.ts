@@ -29,6 +29,8 @@ export interface SupervisedCell {
     readonly ended: Promise<CellEnd>;
     /** While it was suspended a call ended without it: it is to be ended, and another to take its place. */
     readonly isStale: boolean;
+    /** `restsUntilMs`: by the warden's order it does not run before that; of `performance.now()`. */
+    readonly pulse: { readonly restsUntilMs: number };
   };
   readonly pid: number | null;
   /** It uses no CPU once this resolves. Rejects with ProblemError when it ended before. */

@@ -53,7 +53,8 @@ export class FakeCell implements SupervisedCell {
   get cell() {
     const { callsUnderWay, isAlive, isStopping, isSuspended, isStale } = this;
     const takesCalls = isAlive && !isStopping && !isSuspended && !isStale;
-    return { callsUnderWay, takesCalls, isStale, ended: this.#ended.promise, call: this.call };
+    const pulse = { restsUntilMs: 0 };
+    return { callsUnderWay, takesCalls, isStale, pulse, ended: this.#ended.promise, call: this.call };
   }
 
   audited(): Promise<void> {

@@ -18,6 +18,7 @@ import { canLowerNiceness, CpuDemand } from "./cpu_demand.ts";
 import type { DiskRate } from "./disk_rate.ts";
 import { type FolderMeasure, measureFolder } from "./folder_use.ts";
 import type { Pace } from "./pace.ts";
+import { type Hold, Holds } from "./holds.ts";
 import type { Suspects } from "./suspects.ts";
 import { addSocketsOf, demandOf, descriptorsOf, localSockets, readStat, type Units } from "./proc.ts";
 
@@ -61,12 +62,10 @@ const pauseMsMax = 200;
 /** The figure of a process may be a little behind its memory. */
 const rssSlackBytes = 4 * megabyte;
 
-/** By an operator's order, for what it wrote to disks, or until its turn on the CPU. */
-type Hold = "order" | "disk" | "turn";
-
 export class CellMonitor implements Disposable {
   readonly watch: CellWatch;
   readonly #closing = new AbortController();
+  readonly #startedAtMs: number;
   #lookedAtMs: number;
   #lookDueMs = 0;
   #looks = 0;
@@ -78,26 +77,25 @@ export class CellMonitor implements Disposable {
   #auditDueMs = 0;
   #scanDueMs = 0;
   #isScanning = false;
-  /** Why it stands still. */
-  readonly #holds = new Set<Hold>();
-  #heldAtMs: number | undefined;
-  /** That it was not its turn, in all, and for how long the kernel was told so. */
-  #turnlessMs = 0;
+  readonly #holds = new Holds();
+  /** The kernel was told so far that it is not its turn for so long. */
   #turnlessToldMs = 0;
   #writtenBytes = 0;
   #pauseTimer: ReturnType<typeof setTimeout> | undefined;
   #looksAwake = 0;
   readonly #demand = new CpuDemand();
-  #demandAtMs = 0;
+  #demandAtMs: number;
+  /** Until then. */
+  #stillMs = 0;
   #wasCalled = false;
-  /** Since that look, the time in which it could run. */
-  #awakeMs = 0;
   readonly #canLowerNiceness = canLowerNiceness();
 
   constructor(private readonly options: CellMonitorOptions, nowMs: number) {
     const { config, cores, description } = options;
     this.watch = new CellWatch({ limits: description.limits, cpuWindowMs: config.cpuWindowMs, cores });
     this.#lookedAtMs = nowMs;
+    this.#demandAtMs = nowMs;
+    this.#startedAtMs = nowMs;
     options.processes.setNice(config.niceness);
   }
 
@@ -119,7 +117,7 @@ export class CellMonitor implements Disposable {
     this.#usedSinceAudit ||= isActive;
     if (isActive) this.#pauseForDisk(nowMs);
     if (isFirst) this.#enterGroup();
-    if (this.#holds.size > 0 && seen.usedMs > 0) {
+    if (!this.#holds.isEmpty && seen.usedMs > 0) {
       if (this.#holds.has("order")) this.#looksAwake++;
       // A process that escaped the signal while it was being started.
       processes.stop();
@@ -135,7 +133,6 @@ export class CellMonitor implements Disposable {
       memoryBytes: this.#memoryBytes(seen.rssBytes, isActive || areDescriptorsDue),
       ...(areDescriptorsDue ? this.#descriptors() : {}),
     });
-    if (this.#holds.size === 0) this.#awakeMs += nowMs - this.#lookedAtMs;
     this.#lookedAtMs = nowMs;
     this.#lookAtDemand(nowMs, seen.usedMs);
     this.#applyNiceness();
@@ -156,11 +153,11 @@ export class CellMonitor implements Disposable {
     // A process that has ended may take its sum with it.
     const dueMs = disk.take(Math.max(0, writtenBytes - this.#writtenBytes), nowMs);
     this.#writtenBytes = writtenBytes;
-    if (dueMs === 0 || !this.#hold("disk")) return;
+    if (dueMs === 0 || !this.#hold("disk", nowMs)) return;
     const pauseMs = Math.ceil(Math.min(dueMs, diskPauseMsMax, config.heartbeatTimeoutMs / 3));
     paused(pauseMs);
     this.#pauseTimer = setTimeout(() => {
-      this.#release("disk");
+      this.#release("disk", performance.now());
       // Time for a sign of life.
       this.#pauseTimer = setTimeout(() => {
         this.#pauseTimer = undefined;
@@ -223,17 +220,18 @@ export class CellMonitor implements Disposable {
 
   /** Of one that rests most of the time there is nothing to be learned. */
   #lookAtDemand(nowMs: number, usedMs: number): void {
-    const awakeMs = this.#awakeMs;
+    const stillMs = this.#holds.stillMs(nowMs);
+    const elapsedMs = nowMs - this.#demandAtMs;
+    const awakeMs = elapsedMs - (stillMs - this.#stillMs);
     if (awakeMs < demandMs || usedMs === 0 && this.#isResting) return;
     const { description: { dataDir }, processes: { pids }, suspects } = this.options;
     // A start is forgiven what it takes.
     const suspectTrialAfterMs = this.#wasCalled ? suspects.trialAfterMs(dataDir, nowMs) : undefined;
-    const elapsedMs = nowMs - this.#demandAtMs;
     this.#demand.take({ threads: demandOf(pids), elapsedMs, awakeMs, suspectTrialAfterMs });
     if (this.#demand.hasPassed) suspects.delete(dataDir);
-    else if (this.#demand.isGreedy) suspects.add(dataDir, this.#demand.trialAfterMs, nowMs);
+    else if (this.#demand.isConfirmed) suspects.add(dataDir, this.#demand.trialAfterMs, nowMs);
     this.#demandAtMs = nowMs;
-    this.#awakeMs = 0;
+    this.#stillMs = stillMs;
   }
 
   get #isResting(): boolean {
@@ -262,9 +260,11 @@ export class CellMonitor implements Disposable {
     return this.#isOut ? 0 : this.#demand.cores;
   }
 
-  /** It is behind the others. */
+  /** It is behind the others. A start that takes long has only so long to end, so it is left alone. */
   get takesTurns(): boolean {
-    return this.#isBehind && !this.#isOut;
+    const isStarting = !this.#wasCalled &&
+      this.#lookedAtMs - this.#startedAtMs < this.options.config.startTimeoutMs;
+    return this.#isBehind && !this.#isOut && !isStarting;
   }
 
   /** It stands still for something else than turns. */
@@ -272,19 +272,16 @@ export class CellMonitor implements Disposable {
     return this.#holds.has("order") || this.#holds.has("disk");
   }
 
-  /** It is not its turn on the CPU, until it is {@linkcode release}d. */
+  /** It is not its turn on the CPU, until it is {@linkcode release}d; to be said again at each look. */
   hold(nowMs: number): void {
-    if (!this.#hold("turn")) return;
-    this.#turnlessMs += nowMs - (this.#heldAtMs ?? nowMs);
-    this.#heldAtMs = nowMs;
-    if (this.#turnlessMs + tellAheadMs / 2 < this.#turnlessToldMs) return;
+    if (!this.#hold("turn", nowMs)) return;
+    if (this.#holds.heldMs("turn", nowMs) + tellAheadMs / 2 < this.#turnlessToldMs) return;
     this.#turnlessToldMs += tellAheadMs;
     this.options.paused(tellAheadMs);
   }
 
-  release(): void {
-    this.#heldAtMs = undefined;
-    this.#release("turn");
+  release(nowMs: number): void {
+    this.#release("turn", nowMs);
   }
 
   get #isBehind(): boolean {
@@ -292,27 +289,26 @@ export class CellMonitor implements Disposable {
   }
 
   /** False when there is no process yet. */
-  #hold(reason: Exclude<Hold, "order">): boolean {
-    if (this.#holds.has(reason)) return true;
-    if (this.#holds.size === 0 && !this.options.processes.stop()) return false;
-    this.#holds.add(reason);
+  #hold(hold: Hold, nowMs: number): boolean {
+    if (this.#holds.isEmpty && !this.options.processes.stop()) return false;
+    this.#holds.add(hold, nowMs);
     return true;
   }
 
-  #release(reason: Hold): void {
-    if (this.#holds.delete(reason) && this.#holds.size === 0) this.options.processes.resume();
+  #release(hold: Hold, nowMs: number): void {
+    if (this.#holds.delete(hold, nowMs)) this.options.processes.resume();
   }
 
   /** Sends the signal to whatever runs; true when nothing does. */
-  stop(): boolean {
+  stop(nowMs: number): boolean {
     const { processes } = this.options;
-    if (processes.stop()) this.#holds.add("order");
+    if (processes.stop()) this.#holds.add("order", nowMs);
     return this.#holds.has("order") && processes.areStopped;
   }
 
-  resume(): void {
+  resume(nowMs: number): void {
     this.#looksAwake = 0;
-    this.#release("order");
+    this.#release("order", nowMs);
   }
 
   /** Where it did nothing that is seen, what it asked for is looked at less often. */

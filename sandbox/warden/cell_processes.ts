@@ -285,7 +285,7 @@ export class CellProcesses implements Disposable {
   /** The Deno process first. Also without a grant of programs: what a flaw let a cell start is no exception. */
   #everything(pid: number): number[] {
     const stat = this.#stat?.read();
-    return stat === undefined ? [pid] : [...this.#list(pid, stat).listed.keys()];
+    return stat === undefined ? [] : [...this.#list(pid, stat).listed.keys()];
   }
 
   /**

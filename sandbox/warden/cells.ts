@@ -32,6 +32,8 @@ import { TurnKeeper } from "./turn_keeper.ts";
 
 export interface CellsOptions {
   readonly kernelPid: number;
+  /** That cells share by turns; all of the machine's if left out. */
+  readonly cores?: number;
   readonly host: HostPrograms;
   readonly bundleDir: string;
   readonly config: Config["cells"];
@@ -103,7 +105,7 @@ export class Cells {
     const { config, host, own } = options;
     this.#grantsCheck = new GrantsCheck({ ...options, pace: this.#pace });
     this.#diskRates = new DiskRates(config.diskMbPerSecond);
-    this.#turnKeeper = new TurnKeeper({ ...options, cores: this.#cores });
+    this.#turnKeeper = new TurnKeeper({ cores: this.#cores, ...options });
     this.#auditPipes = isAudited(host)
       ? new AuditPipes(host.mkfifo ?? "", `${own.runFolder}/audit`)
       : undefined;
@@ -279,7 +281,7 @@ export class Cells {
     const { cell } = running.description;
     const wanted = running.wanted = { state: "stopped" } as const;
     let pauseMs: number = stopPauseMs.first;
-    while (!running.monitor.stop()) {
+    while (!running.monitor.stop(performance.now())) {
       await new Promise<void>((resolve) => setTimeout(resolve, pauseMs));
       if (running.wanted !== wanted || this.#running.get(cell) !== running) return;
       pauseMs = Math.min(2 * pauseMs, stopPauseMs.max);
@@ -291,7 +293,7 @@ export class Cells {
     const running = this.#running.get(cell);
     if (running === undefined) return;
     running.wanted = { state: "running" };
-    running.monitor.resume();
+    running.monitor.resume(performance.now());
     this.options.report({ type: "resumed", cell });
   }
 
@@ -326,8 +328,8 @@ export class Cells {
 
   #sample(): void {
     const nowMs = performance.now();
-    const alive = this.#running.values().filter(({ killed }) => killed === undefined).toArray();
-    for (const running of alive) {
+    for (const running of this.#running.values()) {
+      if (running.killed !== undefined) continue;
       const { audit, monitor } = running;
       const verdict = monitor.look(nowMs);
       const tampering = audit?.isDue || monitor.isAuditDue(nowMs) ? audit?.read(nowMs) : undefined;
@@ -335,7 +337,8 @@ export class Cells {
       else if (tampering !== undefined) this.#end(running, { reason: null, detail: tampering, calls: [] });
       else if (monitor.areFoldersDue(nowMs)) this.#track(this.#measureFolders(running));
     }
-    this.#turnKeeper.look(alive.map(({ monitor }) => monitor), nowMs);
+    const alive = this.#running.values().filter(({ killed }) => killed === undefined);
+    this.#turnKeeper.look(alive.map(({ monitor }) => monitor).toArray(), nowMs);
   }
 
   async #measureFolders(running: RunningCell): Promise<void> {

@@ -22,7 +22,7 @@ Deno.test({
   name: groups === undefined ? `${name} (skipped: no writable cgroup v2)` : name,
   ignore: groups === undefined,
   async fn() {
-    await using cells = await TestingCells.create({}, groups);
+    await using cells = await TestingCells.create({ groups });
     const cell = cells.start({ source, actions: ["run", "buffers"], limits: { memoryMb: 64 } });
     const pid = await cell.pid();
     equal(await cell.call("run"), "fine");

@@ -26,6 +26,8 @@ const windowMs = { usual: 400, suspect: 100 } as const;
 /** Shares of a core. A thread that is greedy is so until it clearly rests. */
 const greedyFrom = { thread: 0.85, cell: 1.5 } as const;
 const modestBelow = { thread: 0.6, cell: 1 } as const;
+/** Greedy for so long, without what it stood still: no burst. */
+const confirmedMs = 800;
 /** A loop is found out well before. */
 const trialMs = 2_000;
 /** From becoming greedy to a trial: half as long to one and a half, so that neighbours do not have theirs together. */
@@ -49,6 +51,8 @@ export class CpuDemand {
   #trialDueMs = 0;
   #trialAfterMs: number = trialAfterMs.least;
   #hasPassed = false;
+  /** In this state, while it could run. */
+  #stateAwakeMs = 0;
 
   /** `random`: below 1. */
   constructor(private readonly random: () => number = () => Math.random()) {}
@@ -60,6 +64,11 @@ export class CpuDemand {
   /** Cores that it wants. */
   get cores(): number {
     return this.#shares.sum;
+  }
+
+  /** It was so for longer than a burst of work takes. */
+  get isConfirmed(): boolean {
+    return this.isGreedy && this.#stateAwakeMs >= confirmedMs;
   }
 
   /** From becoming greedy to a trial, about. */
@@ -77,6 +86,7 @@ export class CpuDemand {
     this.#shares.take(threads, awakeMs, isHurried ? windowMs.suspect : windowMs.usual);
     const bounds = this.isGreedy ? modestBelow : greedyFrom;
     this.#stateMs += elapsedMs;
+    this.#stateAwakeMs += awakeMs;
     this.#hasPassed = false;
     this.#judge(this.#shares.most > bounds.thread || this.#shares.sum > bounds.cell, suspectTrialAfterMs);
     return this.isGreedy;
@@ -115,6 +125,7 @@ export class CpuDemand {
   #enter(state: "modest" | "greedy" | "trial"): void {
     this.#state = state;
     this.#stateMs = 0;
+    this.#stateAwakeMs = 0;
   }
 }
 

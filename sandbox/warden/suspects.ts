@@ -19,8 +19,14 @@ export class Suspects {
 
   /** It is greedy now. */
   add(dataDir: string, trialAfterMs: number, nowMs: number): void {
-    for (const [other, { untilMs }] of this.#suspects) if (untilMs <= nowMs) this.#suspects.delete(other);
+    if (!this.#suspects.has(dataDir)) this.#forget(nowMs);
     this.#suspects.set(dataDir, { trialAfterMs, untilMs: nowMs + rememberedMs });
+  }
+
+  #forget(nowMs: number): void {
+    for (const [dataDir, { untilMs }] of this.#suspects) {
+      if (untilMs <= nowMs) this.#suspects.delete(dataDir);
+    }
   }
 
   /** It has passed a trial. */

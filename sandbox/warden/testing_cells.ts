@@ -43,6 +43,14 @@ export interface TestingCellOptions {
   prepare?(dataDir: string): void;
 }
 
+export interface TestingCellsOptions extends Partial<Config["cells"]> {
+  readonly groups?: CellGroups;
+  readonly cores?: number;
+}
+
+/** No test waits for longer: what it waits for does not come. */
+const waitMsMax = 30_000;
+
 export class TestingCells implements AsyncDisposable {
   readonly reports: FromWarden[] = [];
   /** A test that expects some takes them out. */
@@ -55,7 +63,10 @@ export class TestingCells implements AsyncDisposable {
   readonly #waiting = new Set<() => void>();
   #plural = 0;
 
-  private constructor(readonly root: string, config: Partial<Config["cells"]>, groups?: CellGroups) {
+  private constructor(
+    readonly root: string,
+    { groups, cores, ...config }: TestingCellsOptions,
+  ) {
     for (const folder of ["data/packages", "data/plugins", "code", "run"]) {
       Deno.mkdirSync(`${root}/${folder}`, { recursive: true });
     }
@@ -63,6 +74,7 @@ export class TestingCells implements AsyncDisposable {
     this.#accepting = this.#accept();
     this.cells = new Cells({
       kernelPid: Deno.pid,
+      ...(cores === undefined ? {} : { cores }),
       host: findHostPrograms(Deno.env.get("PATH") ?? ""),
       bundleDir: decodeURIComponent(new URL("../dist", import.meta.url).pathname),
       config: { ...configSchema.parse({}).cells, ...config },
@@ -77,12 +89,8 @@ export class TestingCells implements AsyncDisposable {
     });
   }
 
-  static async create(config: Partial<Config["cells"]> = {}, groups?: CellGroups): Promise<TestingCells> {
-    return new TestingCells(
-      await Deno.realPath(await Deno.makeTempDir({ prefix: "cells-" })),
-      config,
-      groups,
-    );
+  static async create(options: TestingCellsOptions = {}): Promise<TestingCells> {
+    return new TestingCells(await Deno.realPath(await Deno.makeTempDir({ prefix: "cells-" })), options);
   }
 
   #take(message: FromWarden): void {
@@ -90,8 +98,21 @@ export class TestingCells implements AsyncDisposable {
     for (const look of [...this.#waiting]) look();
   }
 
-  /** The first report, already there or to come, that fits. */
+  /** The first report, already there or to come soon, that fits. */
   async reported<T extends FromWarden["type"]>(
+    type: T,
+    fits?: (message: Extract<FromWarden, { type: T }>) => boolean,
+  ): Promise<Extract<FromWarden, { type: T }>> {
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(() => {
+      const last = JSON.stringify(this.reports.slice(-10));
+      late.reject(new Error(`Waited ${waitMsMax} ms for a report "${type}"; the last ones: ${last}`));
+    }, waitMsMax);
+    return await Promise.race([this.#reported(type, fits), late.promise]).finally(() => clearTimeout(timer));
+  }
+
+  /** Whenever it comes. */
+  async #reported<T extends FromWarden["type"]>(
     type: T,
     fits: (message: Extract<FromWarden, { type: T }>) => boolean = () => true,
   ): Promise<Extract<FromWarden, { type: T }>> {
@@ -137,8 +158,8 @@ export class TestingCells implements AsyncDisposable {
       ...{ cell, token, tier, packageDir, dataDir, limits: limitsSchema.parse(limits ?? {}) },
       grants: { ...none, read: [packageDir, dataDir], write: [dataDir], ...grants },
     }, { socket: `${this.root}/run/s`, folder: `${this.root}/run` });
-    const ended = this.reported("ended", (report) => report.cell === cell);
-    void this.reported("refused", (report) => report.cell === cell).then(({ message }) =>
+    const ended = this.#reported("ended", (report) => report.cell === cell);
+    void this.#reported("refused", (report) => report.cell === cell).then(({ message }) =>
       client.ready.reject(new Error(message))
     );
     return {

@@ -1,5 +1,5 @@
 /**
- * The shares of a core that the threads of a process want: what each had of the CPU, and what it waited for.
+ * The shares of a core that the threads of some processes want: what each had of the CPU, and what it waited for.
  *
  * What a thread was given says little of it while others want the CPU too; what it would have taken changes less
  * with its neighbours. A thread that takes the place of one that ended goes on with its share: a loop that moves on

@@ -34,9 +34,10 @@ export class TurnKeeper<T extends Watched = CellMonitor> {
   /** To be asked at each look, with all that run. */
   look(monitors: readonly T[], nowMs: number): void {
     const behind = monitors.filter(({ takesTurns }) => takesTurns);
-    const running = behind.length === 0 ? undefined : this.#turns.take(behind, this.#wanted(monitors, nowMs));
+    const wanted = behind.length === 0 ? 0 : this.#wanted(monitors, nowMs);
+    const running = this.#turns.take(behind, wanted);
     for (const monitor of monitors) {
-      if (!monitor.takesTurns || running?.has(monitor)) monitor.release();
+      if (!monitor.takesTurns || running.has(monitor)) monitor.release(nowMs);
       else monitor.hold(nowMs);
     }
   }

@@ -1,4 +1,4 @@
-import { deepEqual } from "node:assert/strict";
+import { deepEqual, equal, ok } from "node:assert/strict";
 import { TurnKeeper } from "./turn_keeper.ts";
 
 class FakeMonitor {
@@ -15,9 +15,9 @@ class FakeMonitor {
   }
 }
 
-function keep(...monitors: FakeMonitor[]) {
-  // A process that is not there wants nothing.
-  const keeper = new TurnKeeper<FakeMonitor>({ kernelPid: 0, cores: 2, config: { greedyPercentMin: 25 } });
+/** A process 0 is not there, and wants nothing. */
+function keep(monitors: readonly FakeMonitor[], kernelPid = 0) {
+  const keeper = new TurnKeeper<FakeMonitor>({ kernelPid, cores: 2, config: { greedyPercentMin: 25 } });
   let nowMs = 0;
   return () => {
     keeper.look(monitors, nowMs += 50);
@@ -26,7 +26,7 @@ function keep(...monitors: FakeMonitor[]) {
 }
 
 Deno.test("TurnKeeper lets one greedy cell run at a time where others want the CPU, and never stops those", () => {
-  const look = keep(new FakeMonitor(1, true), new FakeMonitor(1, true), new FakeMonitor(0.8, false));
+  const look = keep([new FakeMonitor(1, true), new FakeMonitor(1, true), new FakeMonitor(0.8, false)]);
   const looks = Array.from({ length: 4 }, look);
   deepEqual(looks, [[false, true, false], [true, true, false], [true, false, false], [true, true, false]]);
 });
@@ -37,7 +37,7 @@ Deno.test("TurnKeeper lets go of who takes no more turns, and of all where there
     new FakeMonitor(1, true),
     new FakeMonitor(0.8, false),
   ];
-  const look = keep(greedy, other, modest);
+  const look = keep([greedy, other, modest]);
   deepEqual([look(), look()], [[false, true, false], [true, true, false]]);
   // With the second alone, what both want is there.
   greedy.takesTurns = false;
@@ -45,4 +45,18 @@ Deno.test("TurnKeeper lets go of who takes no more turns, and of all where there
   deepEqual(look(), [false, false, false]);
   other.takesTurns = false;
   deepEqual(look(), [false, false, false]);
+});
+
+Deno.test("TurnKeeper counts what the kernel wants", () => {
+  const cells = () => [new FakeMonitor(1, true), new FakeMonitor(1, true)];
+  const [free, beside] = [keep(cells()), keep(cells(), Deno.pid)];
+  const held = { free: 0, beside: 0 };
+  for (let look = 0; look < 20; look++) {
+    // This process is the kernel, and computes.
+    for (const endMs = performance.now() + 20; performance.now() < endMs;);
+    held.free += free().filter((isHeld) => isHeld).length;
+    held.beside += beside().filter((isHeld) => isHeld).length;
+  }
+  equal(held.free, 0);
+  ok(held.beside > 0);
 });
