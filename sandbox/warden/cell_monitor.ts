@@ -225,7 +225,6 @@ export class CellMonitor implements Disposable {
     const awakeMs = elapsedMs - (stillMs - this.#stillMs);
     if (awakeMs < demandMs || usedMs === 0 && this.#isResting) return;
     const { description: { dataDir }, processes: { pids }, suspects } = this.options;
-    // A start is forgiven what it takes.
     const suspectTrialAfterMs = this.#wasCalled ? suspects.trialAfterMs(dataDir, nowMs) : undefined;
     this.#demand.take({ threads: demandOf(pids), elapsedMs, awakeMs, suspectTrialAfterMs });
     if (this.#demand.hasPassed) suspects.delete(dataDir);
@@ -251,7 +250,11 @@ export class CellMonitor implements Disposable {
     // What an idle cell used until now, its start above all, is no call's.
     const verdict = this.watch.calls.isIdle ? this.look(nowMs) : undefined;
     this.watch.calls.report(count, ids);
-    this.#wasCalled ||= count > 0;
+    if (!this.#wasCalled && count > 0) {
+      // A start is forgiven what it takes.
+      this.#demand.forget();
+      this.#wasCalled = true;
+    }
     return verdict;
   }
 

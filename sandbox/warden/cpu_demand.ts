@@ -99,7 +99,7 @@ export class CpuDemand {
         return;
       case "trial":
         if (wantsMuch) this.#becomeGreedy(Math.min(trialAfterMs.most, 2 * this.#trialAfterMs));
-        else if (this.#stateMs >= trialMs) {
+        else if (this.#stateAwakeMs >= trialMs) {
           this.#hasPassed = true;
           this.#enter("modest");
         }
@@ -114,6 +114,12 @@ export class CpuDemand {
     this.#trialAfterMs = trialAfterMs;
     this.#trialDueMs = trialAfterMs * (0.5 + this.random());
     this.#enter("greedy");
+  }
+
+  /** Nothing of what it did so far counts. */
+  forget(): void {
+    this.#shares.forget();
+    this.#enter("modest");
   }
 
   /** What it wanted while it ran behind the others does not count. */

@@ -120,6 +120,13 @@ Deno.test("CpuDemand finds a suspect out sooner, but not one that rests", () => 
   deepEqual([looksUntilGreedy(60, false), looksUntilGreedy(60, true)], [undefined, undefined]);
 });
 
+Deno.test("CpuDemand forgets what it is told to", () => {
+  const demand = new CpuDemand();
+  equal(after(10, demand, [100, 0]), true);
+  demand.forget();
+  deepEqual([demand.isGreedy, demand.cores], [false, 0]);
+});
+
 Deno.test("CpuDemand counts nothing of what ran before its first look", () => {
   const demand = new CpuDemand();
   const threads = new Map([[1, { ranMs: 60_000, waitedMs: 0 }]]);

@@ -30,8 +30,8 @@ export interface CpuTurnsOptions {
 const freePerWanted = 3;
 
 export class CpuTurns<T extends TurnTaker> {
-  /** Who waits longest is the first. */
-  #queue: T[] = [];
+  /** Cores that each had in its turns, in turns. Who had least is the next. */
+  readonly #had = new Map<T, number>();
   /** Cores for one turn. */
   #credit = 0;
 
@@ -44,8 +44,9 @@ export class CpuTurns<T extends TurnTaker> {
   take(behind: readonly T[], wantedCores: number): ReadonlySet<T> {
     const { cores, partMin } = this.options;
     const all = new Set(behind);
-    const queued = new Set(this.#queue);
-    this.#queue = [...this.#queue.filter((one) => all.has(one)), ...behind.filter((one) => !queued.has(one))];
+    for (const one of this.#had.keys()) if (!all.has(one)) this.#had.delete(one);
+    const most = Math.max(0, ...this.#had.values());
+    for (const one of behind) if (!this.#had.has(one)) this.#had.set(one, most);
     const wanted = behind.reduce((sum, one) => sum + one.cores, wantedCores);
     if (wanted <= cores) {
       this.#credit = 0;
@@ -53,14 +54,16 @@ export class CpuTurns<T extends TurnTaker> {
     }
     const left = Math.max(partMin * cores, cores - freePerWanted * wantedCores);
     this.#credit = Math.min(cores, this.#credit + left);
-    let count = 0;
-    for (const one of this.#queue) {
+    const running = new Set<T>();
+    for (const [one, had] of [...this.#had].sort(([, a], [, b]) => a - b)) {
       if (this.#credit <= 0) break;
-      this.#credit -= Math.min(cores, Math.max(1, one.cores));
-      count++;
+      const uses = Math.min(cores, Math.max(1, one.cores));
+      this.#credit -= uses;
+      // Who ran is behind its equals.
+      this.#had.delete(one);
+      this.#had.set(one, had + uses);
+      running.add(one);
     }
-    const running = this.#queue.splice(0, count);
-    this.#queue.push(...running);
-    return new Set(running);
+    return running;
   }
 }

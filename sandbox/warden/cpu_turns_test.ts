@@ -40,12 +40,17 @@ Deno.test("CpuTurns leaves them a part of the machine, whatever others want", ()
   equal(Math.max(...atOnce), 1);
 });
 
-Deno.test("CpuTurns counts a turn of many threads as so many", () => {
+Deno.test("CpuTurns gives one with many threads as much less often as its turns are dearer", () => {
   const { had } = turnsOf(takers(1, 6), 50, 1_200);
   const [one = 0, many = 0] = had;
-  // Turn by turn; but what one with more threads than cores has is twice as dear.
-  ok(Math.abs(one - many) <= 1, `${had}`);
+  ok(Math.abs(one - 2 * many) <= 2, `${had}`);
   equal(Math.round((one + 2 * many) / 1_200 * 100), 25);
+});
+
+Deno.test("CpuTurns gives one with a single thread as much as each with many", () => {
+  const [one = 0, ...others] = turnsOf(takers(1, ...Array(9).fill(2)), 50, 8_000).had;
+  // Ten cells share a quarter of a core.
+  deepEqual([one, Math.max(...others), Math.min(...others)], [200, 100, 100]);
 });
 
 Deno.test("CpuTurns forgets who is behind no more, and who begins waits for those before", () => {
