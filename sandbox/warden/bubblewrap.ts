@@ -54,6 +54,9 @@ export const sealedTemporaryDir = "/tmp";
 /** On which bubblewrap finds the filter of system calls. One digit: a shell takes no more. */
 export const seccompDescriptor = 9;
 
+/** The audit's pipe, which bubblewrap keeps open and does not hand on. */
+export const auditDescriptor = 8;
+
 /** Arguments of `bwrap`, up to the program. `bindings` are the cell's own files and its socket. */
 export function bubblewrapArguments(
   cell: CellDescription,
@@ -101,5 +104,6 @@ export function bubblewrapArguments(
       .flatMap((path) => ["--ro-bind", path, path]),
     ...["--remount-ro", "/", "--chdir", "/"],
     ...(bindings.hasFilter ? ["--seccomp", String(seccompDescriptor)] : []),
+    ...(bindings.auditPipe === undefined ? [] : ["--sync-fd", String(auditDescriptor)]),
   ];
 }

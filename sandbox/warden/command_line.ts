@@ -10,6 +10,7 @@ import type { Grants } from "../../schemas/capabilities.ts";
 import type { CellDescription } from "../../schemas/warden_protocol.ts";
 import { processFlags } from "../permissions.ts";
 import {
+  auditDescriptor,
   bubblewrapArguments,
   type HostRuntime,
   sealedTemporaryDir,
@@ -141,7 +142,7 @@ export function cellCommand(
     });
     const sealed = [host.sealed.bwrap, ...jail, "--", ...program];
     return {
-      ...command([...session, ...bounded(host, limits, filter), ...sealed]),
+      ...command([...session, ...bounded(host, limits, filter, files.auditPipe), ...sealed]),
       env,
       ownSession,
       depth: 2,
@@ -152,33 +153,45 @@ export function cellCommand(
       "Cannot start a cell in the process tier: run and ffi are granted in the sealed tier only",
     );
   }
-  // The kernel's death signal reaches a suspended cell too, which cannot see its socket close.
+  // The kernel's death signal reaches a suspended cell too, which cannot see its socket close, and one that waits for
+  // a reader of its audit.
   const tied = host.setpriv === undefined ? [] : [host.setpriv, "--pdeathsig=KILL", "--no-new-privs", "--"];
-  const limited = bounded(host, limits, undefined);
+  const limited = bounded(host, limits);
   return { ...command([...session, ...tied, ...limited, ...program]), env, ownSession, depth: 0 };
 }
 
 /**
- * A shell that closes what is not the cell's, sets what the system itself limits, opens `filter` for the program,
- * and becomes that.
+ * A shell that sees whether the warden still lives (it may have died before the death signal was asked for), closes
+ * what is not the cell's, sets what the system itself limits, opens `filter` and `auditPipe` for bubblewrap, and
+ * becomes that or the program. The pipe is opened to be read, so that nobody waits for ever for its reader: a warden
+ * that was killed will not come.
  */
 function bounded(
   { sh, inherited }: HostPrograms,
   limits: CellDescription["limits"],
-  filter: string | undefined,
+  filter?: string,
+  auditPipe?: string,
 ): string[] {
   if (sh === undefined) return [];
   const isBash = inherited.some((descriptor) => descriptor > posixDescriptorMax);
+  const blocks = limits.fileMb * megabyte / fileBlockBytes;
+  const amounts = [String(Deno.pid), String(blocks), String(descriptorsMax(limits))];
+  const opened: string[] = [];
+  if (auditPipe !== undefined) {
+    const path = `"$${amounts.push(auditPipe)}"`;
+    // To read alone, which must not wait either: for a moment it is its own writer.
+    opened.push(`exec ${seccompDescriptor}<>${path} ${auditDescriptor}<${path} ${seccompDescriptor}<&-`);
+  }
+  if (filter !== undefined) opened.push(`exec ${seccompDescriptor}<"$${amounts.push(filter)}"`);
   const steps = [
+    'test "$PPID" -eq "$1"',
     ...inherited.map((descriptor) => `exec ${descriptor}<&-`),
-    ...(filter === undefined ? [] : [`exec ${seccompDescriptor}<"$3"`]),
-    ...["ulimit -c 0", 'ulimit -f "$1"', 'ulimit -n "$2"'],
-    filter === undefined ? "shift 2" : "shift 3",
+    ...opened,
+    ...["ulimit -c 0", 'ulimit -f "$2"', 'ulimit -n "$3"'],
+    `shift ${amounts.length}`,
     // Bash adds to the environment.
     isBash ? 'exec env -u SHLVL -u _ "$@"' : 'exec "$@"',
   ];
-  const blocks = limits.fileMb * megabyte / fileBlockBytes;
-  const amounts = [String(blocks), String(descriptorsMax(limits)), ...(filter === undefined ? [] : [filter])];
   // It counts in units of its own, too, unless it is asked for POSIX's.
   return [sh, ...isBash ? ["--posix"] : [], "-c", steps.join(" && "), "sh", ...amounts];
 }

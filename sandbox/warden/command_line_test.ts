@@ -24,9 +24,15 @@ Deno.test("cellCommand() bounds a cell in the process tier, and ties it to its p
   const shell = args.indexOf(host.sh);
   match(
     args[shell + 2] ?? "",
-    /^ulimit -c 0 && ulimit -f "\$1" && ulimit -n "\$2" && shift 2 && exec "\$@"$/,
+    /^test "\$PPID" -eq "\$1" && ulimit -c 0 && ulimit -f "\$2" && ulimit -n "\$3" && shift 3 && exec "\$@"$/,
   );
-  deepEqual(args.slice(shell + 3, shell + 7), ["sh", String(16 * 2_048), "597", host.deno]);
+  deepEqual(args.slice(shell + 3, shell + 8), [
+    "sh",
+    String(Deno.pid),
+    String(16 * 2_048),
+    "597",
+    host.deno,
+  ]);
 });
 
 Deno.test("cellCommand() closes what the warden inherited before anything else", () => {
@@ -34,7 +40,7 @@ Deno.test("cellCommand() closes what the warden inherited before anything else",
     const { args } = cellCommand(describeCell(tier), files, { ...host, inherited: [3, 9, 12] }, environment);
     equal(args[args.indexOf(host.sh) + 1], "--posix");
     const script = args[args.indexOf(host.sh) + 3] ?? "";
-    ok(script.startsWith("exec 3<&- && exec 9<&- && exec 12<&- && "), script);
+    ok(script.startsWith('test "$PPID" -eq "$1" && exec 3<&- && exec 9<&- && exec 12<&- && '), script);
     ok(script.endsWith('&& exec env -u SHLVL -u _ "$@"'), script);
   }
 });
@@ -89,7 +95,8 @@ Deno.test("cellCommand() wraps a sealed cell, and shows no value of its environm
   ok(shell >= 0 && shell < wrapper && wrapper < inner);
   equal(args[wrapper - 1], `${files.bundleDir}/seccomp_x86_64.bpf`);
   equal(args[args.indexOf("--seccomp") + 1], "9");
-  ok(args[shell + 2]?.startsWith('exec 9<"$3" && '));
+  equal(args[args.indexOf("--sync-fd") + 1], "8");
+  ok(args[shell + 2]?.includes(' && exec 9<>"$4" 8<"$4" 9<&- && exec 9<"$5" && '));
   equal(args[inner - 1], "--");
   equal(depth, 2);
   deepEqual(Object.entries(env).filter(([name]) => !runtimeVariable.test(name)), [["GRANTED", "g"]]);

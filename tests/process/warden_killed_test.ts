@@ -72,3 +72,17 @@ Deno.test("a killed warden leaves no process, socket or folder behind, and the n
   equal(await next.call("busy", "run"), "fine");
   equal((await next.records()).some(({ type }) => type === "ledger.recovered"), false);
 });
+
+Deno.test("a warden that is killed while its cells start leaves none of them behind", async () => {
+  const config = { cells: { lower: ids.map((id) => `${id}-low`) } };
+  for (let round = 0; round < 8; round++) {
+    await using airlock = await Airlock.start({ plugins, config });
+    const wakes = Object.keys(plugins).map((id) => airlock.invoke(id, "run").catch(() => "lost"));
+    // A start takes some tens of milliseconds: each round meets others of its moments.
+    await new Promise((resolve) => setTimeout(resolve, 10 + 8 * round));
+    Deno.kill(airlock.pid, "SIGKILL");
+    await airlock.ended();
+    await until("every process gone", () => leftovers(airlock.dataDir).length === 0, 10_000);
+    await Promise.all(wakes);
+  }
+});

@@ -41,11 +41,20 @@ Deno.test(`${rounds} kills under load leave every job to end once, as its policy
   const startedMs = performance.now();
   const each = Math.ceil(rounds / airlocks);
   const all = await Promise.all(
-    Array.from({ length: airlocks }, (_, index) => soak(index, each)),
+    Array.from({ length: airlocks }, (_, index) => soak(index, each).catch(tellFirst)),
   );
   for (const figures of all) tell(JSON.stringify(figures));
   tell(`${rounds} rounds in ${Math.round((performance.now() - startedMs) / 1_000)} s`);
 });
+
+/** What went wrong first, and not what the cleaning up after it met. */
+function tellFirst(error: unknown): never {
+  while (error instanceof SuppressedError) {
+    tell(`Cannot clean up: ${error.error}`);
+    error = error.suppressed;
+  }
+  throw error;
+}
 
 async function soak(index: number, rounds: number): Promise<Figures> {
   await using folder = await temporaryFolder();
